@@ -1,0 +1,3 @@
+module github.com/durango-go/durango
+
+go 1.26

@@ -1,0 +1,289 @@
+package history
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// FormatVersion is the version of the encoding written by this package.
+const FormatVersion = 1
+
+// Limits of the decoder, against input that lies about its own structure.
+const (
+	maxDepth  = 32
+	maxEvents = 1 << 24
+)
+
+// ErrUnknownFormat is returned for a version, kind or field written by a
+// newer version of this package.
+var ErrUnknownFormat = errors.New("history: written by a newer version")
+
+// ErrCorrupt is returned for bytes that no version of this package wrote.
+var ErrCorrupt = errors.New("history: corrupt encoding")
+
+// An event is its kind, a bit mask of the fields present, and those fields in
+// the order of their bits. Integers are varints, strings and bytes carry
+// their length. The mask makes an absent field free and an unknown one
+// noticeable.
+const (
+	fSeq = 1 << iota
+	fRef
+	fName
+	fPayload
+	fTime
+	fTarget
+	fVersion
+	fPool
+	fSession
+	fText
+	fFailure
+	fPolicy
+	fParent
+	fCarried
+	fClose
+	fDetached
+	fAttempt
+
+	fAll = 1<<iota - 1
+)
+
+// AppendTurn appends the encoding of a turn's events to b. The other fields
+// of a turn are the provider's columns.
+func AppendTurn(b []byte, deliveries, commands []Event) []byte {
+	b = append(b, FormatVersion)
+	b = binary.AppendUvarint(b, uint64(len(deliveries)))
+	b = binary.AppendUvarint(b, uint64(len(commands)))
+	for i := range deliveries {
+		b = AppendEvent(b, &deliveries[i])
+	}
+	for i := range commands {
+		b = AppendEvent(b, &commands[i])
+	}
+	return b
+}
+
+// AppendMessage appends one event with its format version, as messages and
+// tasks carry it.
+func AppendMessage(b []byte, e *Event) []byte {
+	return AppendEvent(append(b, FormatVersion), e)
+}
+
+// AppendEvent appends the bare encoding of e to b.
+func AppendEvent(b []byte, e *Event) []byte {
+	b = append(b, byte(e.Kind))
+	mask := e.mask()
+	b = binary.AppendUvarint(b, mask)
+	if mask&fSeq != 0 {
+		b = binary.AppendVarint(b, e.Seq)
+	}
+	if mask&fRef != 0 {
+		b = binary.AppendVarint(b, e.Ref)
+	}
+	if mask&fName != 0 {
+		b = appendString(b, e.Name)
+	}
+	if mask&fPayload != 0 {
+		b = appendBytes(b, e.Payload)
+	}
+	if mask&fTime != 0 {
+		b = binary.AppendVarint(b, e.Time)
+	}
+	if mask&fTarget != 0 {
+		b = appendString(b, e.Target)
+	}
+	if mask&fVersion != 0 {
+		b = appendString(b, e.Version)
+	}
+	if mask < fPool {
+		return b
+	}
+	if mask&fPool != 0 {
+		b = appendString(b, e.Pool)
+	}
+	if mask&fSession != 0 {
+		b = appendString(b, e.Session)
+	}
+	if mask&fText != 0 {
+		b = appendString(b, e.Text)
+	}
+	if mask&fFailure != 0 {
+		b = appendFailure(b, e.Failure)
+	}
+	if mask&fPolicy != 0 {
+		b = appendPolicy(b, e.Policy)
+	}
+	if mask&fParent != 0 {
+		b = appendParent(b, e.Parent)
+	}
+	if mask&fCarried != 0 {
+		b = binary.AppendUvarint(b, uint64(len(e.Carried)))
+		for i := range e.Carried {
+			b = AppendEvent(b, &e.Carried[i])
+		}
+	}
+	if mask&fClose != 0 {
+		b = append(b, byte(e.Close))
+	}
+	if mask&fAttempt != 0 {
+		b = binary.AppendVarint(b, e.Attempt)
+	}
+	return b
+}
+
+func (e *Event) mask() uint64 {
+	var m uint64
+	set := func(present bool, bit uint64) {
+		if present {
+			m |= bit
+		}
+	}
+	set(e.Seq != 0, fSeq)
+	set(e.Ref != 0, fRef)
+	set(e.Name != "", fName)
+	set(e.Payload != nil, fPayload)
+	set(e.Time != 0, fTime)
+	set(e.Target != "", fTarget)
+	set(e.Version != "", fVersion)
+	set(e.Pool != "", fPool)
+	set(e.Session != "", fSession)
+	set(e.Text != "", fText)
+	set(e.Failure != nil, fFailure)
+	set(e.Policy != nil, fPolicy)
+	set(e.Parent != nil, fParent)
+	set(len(e.Carried) != 0, fCarried)
+	set(e.Close != 0, fClose)
+	set(e.Detached, fDetached)
+	set(e.Attempt != 0, fAttempt)
+	return m
+}
+
+// A failure is a chain, written from the outside in.
+const (
+	failCode = 1 << iota
+	failMessage
+	failType
+	failDetail
+	failFinal
+	failCause
+
+	failAll = 1<<iota - 1
+)
+
+func appendFailure(b []byte, f *Failure) []byte {
+	for {
+		var m uint64
+		if f.Code != "" {
+			m |= failCode
+		}
+		if f.Message != "" {
+			m |= failMessage
+		}
+		if f.Type != "" {
+			m |= failType
+		}
+		if f.Detail != nil {
+			m |= failDetail
+		}
+		if f.Final {
+			m |= failFinal
+		}
+		if f.Cause != nil {
+			m |= failCause
+		}
+		b = binary.AppendUvarint(b, m)
+		if f.Code != "" {
+			b = appendString(b, f.Code)
+		}
+		if f.Message != "" {
+			b = appendString(b, f.Message)
+		}
+		if f.Type != "" {
+			b = appendString(b, f.Type)
+		}
+		if f.Detail != nil {
+			b = appendBytes(b, f.Detail)
+		}
+		if f.Cause == nil {
+			return b
+		}
+		f = f.Cause
+	}
+}
+
+const (
+	polStartToClose = 1 << iota
+	polScheduleToClose
+	polScheduleToStart
+	polHeartbeat
+	polMaxAttempts
+	polBackoff
+	polInitial
+	polMaxInterval
+	polFactor
+	polJitter
+	polNonRetryable
+
+	polAll = 1<<iota - 1
+)
+
+func appendPolicy(b []byte, p *Policy) []byte {
+	ints := [...]int64{
+		p.StartToClose, p.ScheduleToClose, p.ScheduleToStart, p.Heartbeat, p.MaxAttempts,
+		int64(p.Backoff), p.Initial, p.MaxInterval,
+	}
+	var m uint64
+	for i, v := range ints {
+		if v != 0 {
+			m |= 1 << i
+		}
+	}
+	if p.Factor != 0 {
+		m |= polFactor
+	}
+	if p.Jitter != 0 {
+		m |= polJitter
+	}
+	if len(p.NonRetryable) != 0 {
+		m |= polNonRetryable
+	}
+	b = binary.AppendUvarint(b, m)
+	for _, v := range ints {
+		if v != 0 {
+			b = binary.AppendVarint(b, v)
+		}
+	}
+	if p.Factor != 0 {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(p.Factor))
+	}
+	if p.Jitter != 0 {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(p.Jitter))
+	}
+	if len(p.NonRetryable) != 0 {
+		b = binary.AppendUvarint(b, uint64(len(p.NonRetryable)))
+		for _, s := range p.NonRetryable {
+			b = appendString(b, s)
+		}
+	}
+	return b
+}
+
+func appendParent(b []byte, p *Parent) []byte {
+	b = binary.AppendVarint(b, p.Key)
+	b = appendString(b, p.ID)
+	b = binary.AppendVarint(b, p.Execution)
+	return binary.AppendVarint(b, p.Seq)
+}
+
+func appendString(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+func appendBytes(b, p []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(p)))
+	return append(b, p...)
+}
+
+func corrupt(what string) error { return fmt.Errorf("%w: %s", ErrCorrupt, what) }

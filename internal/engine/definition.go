@@ -1,0 +1,42 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/internal/replay"
+	"github.com/durango-go/durango/provider"
+)
+
+// Orchestration is one version of an orchestration that this node can run.
+type Orchestration struct {
+	Name, Version string
+	Code          replay.Code
+}
+
+// Activity is an activity that this node can run.
+type Activity struct {
+	Name, Pool string
+	// MaxConcurrent bounds how many run at once on this node; zero means only
+	// the node's own bound.
+	MaxConcurrent int
+	// Run runs one attempt. A panic in it is the caller's to recover. ctx ends
+	// at the attempt's deadline, when the activity is canceled, and when the
+	// node loses it.
+	Run func(ctx context.Context, a *Attempt) (result []byte, failure *history.Failure)
+}
+
+// Attempt is one try of an activity.
+type Attempt struct {
+	Key         provider.Key
+	Instance    string
+	Execution   int64
+	Command     int64 // with Key and Execution, what identifies the activity over all attempts
+	Number      int64 // of the attempt, from 1
+	Name        string
+	Input       []byte
+	ScheduledAt time.Time
+	Deadline    time.Time // zero: none
+	Client      *Client
+}
