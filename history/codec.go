@@ -10,11 +10,9 @@ import (
 // FormatVersion is the version of the encoding written by this package.
 const FormatVersion = 1
 
-// Limits of the decoder, against input that lies about its own structure.
-const (
-	maxDepth  = 32
-	maxEvents = 1 << 24
-)
+// maxCauses bounds a chain of failures. The encoder cuts what is longer: the
+// outermost failures are those that code and people look at.
+const maxCauses = 32
 
 // ErrUnknownFormat is returned for a version, kind or field written by a
 // newer version of this package.

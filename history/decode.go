@@ -106,7 +106,7 @@ func (d *decoder) varint() int64 {
 // count reads a number of items that take at least one byte each.
 func (d *decoder) count() int {
 	n := d.uvarint()
-	if n > uint64(len(d.b)) || n > maxEvents {
+	if n > uint64(len(d.b)) {
 		d.fail(corrupt("count beyond the input"))
 		return 0
 	}
@@ -207,7 +207,7 @@ func (d *decoder) event(e *Event, depth int) {
 
 func (d *decoder) carried(e *Event, depth int) {
 	n := d.count()
-	if depth >= maxDepth {
+	if depth >= maxCauses {
 		d.fail(corrupt("nested too deeply"))
 		return
 	}
@@ -223,7 +223,7 @@ func (d *decoder) carried(e *Event, depth int) {
 func (d *decoder) failure() *Failure {
 	var first *Failure
 	at := &first
-	for range maxDepth {
+	for range maxCauses {
 		m := d.mask(failAll, "failure")
 		f := &Failure{Final: m&failFinal != 0}
 		if m&failCode != 0 {

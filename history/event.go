@@ -209,6 +209,19 @@ const (
 	BackoffFixed       BackoffKind = 2
 )
 
+// String returns the kind's name.
+func (k BackoffKind) String() string {
+	switch k {
+	case BackoffExponential:
+		return "exponential"
+	case BackoffLinear:
+		return "linear"
+	case BackoffFixed:
+		return "fixed"
+	}
+	return fmt.Sprintf("BackoffKind(%d)", uint8(k))
+}
+
 // Failure is an error as it is stored.
 type Failure struct {
 	// Code identifies the kind of error: a declared name, or one of the
