@@ -3,7 +3,6 @@ package history
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 )
 
@@ -25,6 +24,12 @@ var ErrCorrupt = errors.New("history: corrupt encoding")
 // the order of their bits. Integers are varints, strings and bytes carry
 // their length. The mask makes an absent field free and an unknown one
 // noticeable.
+//
+// Whatever the encoder writes the decoder reads: an execution whose turn was
+// written but cannot be read would be lost. Kinds are the caller's promise;
+// what else the decoder would refuse (an enumeration's value that does not
+// exist, too long a chain of causes, a carried event that itself carries) the
+// encoder leaves out, which is what each function below says where it does.
 const (
 	fSeq = 1 << iota
 	fRef
@@ -48,7 +53,8 @@ const (
 )
 
 // AppendTurn appends the encoding of a turn's events to b. The other fields
-// of a turn are the provider's columns.
+// of a turn are the provider's columns. Every kind must be known, and stand in
+// the list it belongs to.
 func AppendTurn(b []byte, deliveries, commands []Event) []byte {
 	b = append(b, FormatVersion)
 	b = binary.AppendUvarint(b, uint64(len(deliveries)))
@@ -69,9 +75,10 @@ func AppendMessage(b []byte, e *Event) []byte {
 }
 
 // AppendEvent appends the bare encoding of e to b.
-func AppendEvent(b []byte, e *Event) []byte {
+func AppendEvent(b []byte, e *Event) []byte { return appendFields(b, e, e.mask()) }
+
+func appendFields(b []byte, e *Event, mask uint64) []byte {
 	b = append(b, byte(e.Kind))
-	mask := e.mask()
 	b = binary.AppendUvarint(b, mask)
 	if mask&fSeq != 0 {
 		b = binary.AppendVarint(b, e.Seq)
@@ -118,7 +125,8 @@ func AppendEvent(b []byte, e *Event) []byte {
 	if mask&fCarried != 0 {
 		b = binary.AppendUvarint(b, uint64(len(e.Carried)))
 		for i := range e.Carried {
-			b = AppendEvent(b, &e.Carried[i])
+			c := &e.Carried[i]
+			b = appendFields(b, c, c.mask()&^fCarried) // carried events carry none
 		}
 	}
 	if mask&fClose != 0 {
@@ -151,13 +159,13 @@ func (e *Event) mask() uint64 {
 	set(e.Policy != nil, fPolicy)
 	set(e.Parent != nil, fParent)
 	set(len(e.Carried) != 0, fCarried)
-	set(e.Close != 0, fClose)
+	set(e.Close != 0 && e.Close.known(), fClose) // unknown: the default
 	set(e.Detached, fDetached)
 	set(e.Attempt != 0, fAttempt)
 	return m
 }
 
-// A failure is a chain, written from the outside in.
+// A failure is a chain, written from the outside in and cut after maxCauses.
 const (
 	failCode = 1 << iota
 	failMessage
@@ -170,7 +178,8 @@ const (
 )
 
 func appendFailure(b []byte, f *Failure) []byte {
-	for {
+	for depth := 1; ; depth++ {
+		last := f.Cause == nil || depth == maxCauses
 		var m uint64
 		if f.Code != "" {
 			m |= failCode
@@ -187,7 +196,7 @@ func appendFailure(b []byte, f *Failure) []byte {
 		if f.Final {
 			m |= failFinal
 		}
-		if f.Cause != nil {
+		if !last {
 			m |= failCause
 		}
 		b = binary.AppendUvarint(b, m)
@@ -203,7 +212,7 @@ func appendFailure(b []byte, f *Failure) []byte {
 		if f.Detail != nil {
 			b = appendBytes(b, f.Detail)
 		}
-		if f.Cause == nil {
+		if last {
 			return b
 		}
 		f = f.Cause
@@ -227,9 +236,13 @@ const (
 )
 
 func appendPolicy(b []byte, p *Policy) []byte {
+	backoff := p.Backoff
+	if !backoff.known() {
+		backoff = 0 // the default
+	}
 	ints := [...]int64{
 		p.StartToClose, p.ScheduleToClose, p.ScheduleToStart, p.Heartbeat, p.MaxAttempts,
-		int64(p.Backoff), p.Initial, p.MaxInterval,
+		int64(backoff), p.Initial, p.MaxInterval,
 	}
 	var m uint64
 	for i, v := range ints {
@@ -284,4 +297,6 @@ func appendBytes(b, p []byte) []byte {
 	return append(b, p...)
 }
 
-func corrupt(what string) error { return fmt.Errorf("%w: %s", ErrCorrupt, what) }
+func (k BackoffKind) known() bool { return k <= BackoffFixed }
+
+func (p ClosePolicy) known() bool { return p <= CloseAbandon }

@@ -4,60 +4,110 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
+// Decoder reads encoded turns and messages. It shares names and policies
+// among the events that it reads, so one for all turns of an instance makes
+// less garbage than [DecodeTurn] for each. The zero value is ready.
+type Decoder struct {
+	d decoder
+}
+
+// Turn is like [DecodeTurn].
+func (dec *Decoder) Turn(b []byte) (deliveries, commands []Event, err error) {
+	dec.d.b, dec.d.at, dec.d.err = b, 0, nil
+	return dec.d.turn()
+}
+
+// Message is like [DecodeMessage].
+func (dec *Decoder) Message(b []byte) (Event, error) {
+	dec.d.b, dec.d.at, dec.d.err = b, 0, nil
+	return dec.d.message()
+}
+
 // DecodeTurn reads what [AppendTurn] wrote. Payloads alias b: the caller must
-// not change b afterwards.
+// not change b afterwards. Events may share policies.
 func DecodeTurn(b []byte) (deliveries, commands []Event, err error) {
 	d := decoder{b: b}
-	d.version()
-	nd, nc := d.count(), d.count()
-	if d.err != nil {
-		return nil, nil, d.err
-	}
-	if nd+nc > 0 {
-		events := make([]Event, nd+nc)
-		for i := range events {
-			d.event(&events[i], 0)
-			if d.err != nil {
-				return nil, nil, fmt.Errorf("event %d of %d: %w", i+1, nd+nc, d.err)
-			}
-			if events[i].Kind.Delivery() != (i < nd) {
-				return nil, nil, corrupt("a command among deliveries")
-			}
-		}
-		deliveries, commands = events[:nd:nd], events[nd:]
-	}
-	return deliveries, commands, d.end()
+	return d.turn()
 }
 
 // DecodeMessage reads what [AppendMessage] wrote. Payloads alias b.
 func DecodeMessage(b []byte) (Event, error) {
 	d := decoder{b: b}
+	return d.message()
+}
+
+func (d *decoder) turn() (deliveries, commands []Event, err error) {
+	d.version()
+	nd, nc := d.count(minEvent), d.count(minEvent)
+	if d.err != nil {
+		return nil, nil, d.err
+	}
+	// The counts are not believed beyond what an honest turn of usual size
+	// needs: what lies then fails before it has cost much memory.
+	events := make([]Event, min(nd+nc, trusted))
+	for i := range nd + nc {
+		if i == len(events) {
+			events = append(events, make([]Event, min(nd+nc-i, i))...)
+		}
+		e := &events[i]
+		d.event(e, false)
+		if d.err == nil && e.Kind.Delivery() != (i < nd) {
+			d.fail(corrupt("%v in the wrong list", e.Kind))
+		}
+		if d.err != nil {
+			return nil, nil, fmt.Errorf("event %d of %d: %w", i+1, nd+nc, d.err)
+		}
+	}
+	if err := d.end(); err != nil {
+		return nil, nil, err
+	}
+	if nd > 0 {
+		deliveries = events[:nd:nd]
+	}
+	if nc > 0 {
+		commands = events[nd:]
+	}
+	return deliveries, commands, nil
+}
+
+func (d *decoder) message() (Event, error) {
 	d.version()
 	var e Event
-	d.event(&e, 0)
+	d.event(&e, false)
 	if err := d.end(); err != nil {
 		return Event{}, err
 	}
 	return e, nil
 }
 
+// minEvent is the least an event takes: its kind and its mask. trusted is how
+// many events are allocated on the word of the input.
+const (
+	minEvent = 2
+	trusted  = 256
+)
+
 // decoder keeps the first error and reads zeros after it.
 type decoder struct {
-	b   []byte
-	err error
+	b      []byte
+	at     int // an index is cheaper to move than a slice, which is a pointer to the collector
+	err    error
+	names  [16]string // by hash; names repeat, and few are in use at a time
+	policy *Policy    // the last one read
 }
 
 func (d *decoder) fail(err error) {
 	if d.err == nil {
 		d.err = err
-		d.b = nil
+		d.at = len(d.b)
 	}
 }
 
 func (d *decoder) end() error {
-	if d.err == nil && len(d.b) != 0 {
+	if d.at != len(d.b) {
 		d.fail(corrupt("trailing bytes"))
 	}
 	return d.err
@@ -74,61 +124,80 @@ func (d *decoder) version() {
 }
 
 func (d *decoder) byte() byte {
-	if len(d.b) == 0 {
+	if d.at >= len(d.b) {
 		d.fail(corrupt("truncated"))
 		return 0
 	}
-	c := d.b[0]
-	d.b = d.b[1:]
+	c := d.b[d.at]
+	d.at++
 	return c
 }
 
 func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.b)
+	if d.at < len(d.b) && d.b[d.at] < 0x80 { // nearly always
+		v := d.b[d.at]
+		d.at++
+		return uint64(v)
+	}
+	return d.longUvarint()
+}
+
+func (d *decoder) longUvarint() uint64 {
+	v, n := binary.Uvarint(d.b[d.at:])
 	if n <= 0 {
 		d.fail(corrupt("bad integer"))
 		return 0
 	}
-	d.b = d.b[n:]
+	d.at += n
 	return v
 }
 
+// varint reads a signed integer, in the zigzag form of encoding/binary.
 func (d *decoder) varint() int64 {
-	v, n := binary.Varint(d.b)
-	if n <= 0 {
-		d.fail(corrupt("bad integer"))
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
+	u := d.uvarint()
+	return int64(u>>1) ^ -int64(u&1)
 }
 
-// count reads a number of items that take at least one byte each.
-func (d *decoder) count() int {
+// count reads a number of items that take at least size bytes each.
+func (d *decoder) count(size int) int {
 	n := d.uvarint()
-	if n > uint64(len(d.b)) {
-		d.fail(corrupt("count beyond the input"))
+	if n > uint64((len(d.b)-d.at)/size) {
+		d.fail(corrupt("a count beyond the input"))
 		return 0
 	}
 	return int(n)
 }
 
 func (d *decoder) bytes() []byte {
-	n := d.count()
-	p := d.b[:n:n]
-	d.b = d.b[n:]
+	n := d.count(1)
+	p := d.b[d.at : d.at+n : d.at+n]
+	d.at += n
 	return p
 }
 
 func (d *decoder) string() string { return string(d.bytes()) }
 
+// name reads a string that was probably read before.
+func (d *decoder) name() string {
+	p := d.bytes()
+	if len(p) == 0 || len(p) > 64 {
+		return string(p)
+	}
+	h := len(p) + 3*int(p[0]) + 5*int(p[len(p)/2]) + 7*int(p[len(p)-1])
+	known := &d.names[h%len(d.names)]
+	if *known != string(p) {
+		*known = string(p)
+	}
+	return *known
+}
+
 func (d *decoder) float() float64 {
-	if len(d.b) < 8 {
+	if len(d.b)-d.at < 8 {
 		d.fail(corrupt("truncated"))
 		return 0
 	}
-	v := math.Float64frombits(binary.LittleEndian.Uint64(d.b))
-	d.b = d.b[8:]
+	v := math.Float64frombits(binary.LittleEndian.Uint64(d.b[d.at:]))
+	d.at += 8
 	return v
 }
 
@@ -141,16 +210,17 @@ func (d *decoder) mask(all uint64, of string) uint64 {
 	return m
 }
 
-func (d *decoder) event(e *Event, depth int) {
+func (d *decoder) event(e *Event, nested bool) {
 	e.Kind = Kind(d.byte())
-	if d.err != nil {
-		return
-	}
 	if !e.Kind.Known() {
-		d.fail(fmt.Errorf("%w: event kind %d", ErrUnknownFormat, uint8(e.Kind)))
+		if e.Kind == 0 {
+			d.fail(corrupt("event kind 0"))
+		} else {
+			d.fail(fmt.Errorf("%w: event kind %d", ErrUnknownFormat, uint8(e.Kind)))
+		}
 		return
 	}
-	m := d.mask(fAll, e.Kind.String())
+	m := d.mask(fAll, "an event")
 	if m&fSeq != 0 {
 		e.Seq = d.varint()
 	}
@@ -158,7 +228,7 @@ func (d *decoder) event(e *Event, depth int) {
 		e.Ref = d.varint()
 	}
 	if m&fName != 0 {
-		e.Name = d.string()
+		e.Name = d.name()
 	}
 	if m&fPayload != 0 {
 		e.Payload = d.bytes()
@@ -170,16 +240,16 @@ func (d *decoder) event(e *Event, depth int) {
 		e.Target = d.string()
 	}
 	if m&fVersion != 0 {
-		e.Version = d.string()
+		e.Version = d.name()
 	}
 	if m < fPool {
 		return
 	}
 	if m&fPool != 0 {
-		e.Pool = d.string()
+		e.Pool = d.name()
 	}
 	if m&fSession != 0 {
-		e.Session = d.string()
+		e.Session = d.name()
 	}
 	if m&fText != 0 {
 		e.Text = d.string()
@@ -188,16 +258,23 @@ func (d *decoder) event(e *Event, depth int) {
 		e.Failure = d.failure()
 	}
 	if m&fPolicy != 0 {
-		e.Policy = d.policy()
+		e.Policy = d.readPolicy()
 	}
 	if m&fParent != 0 {
 		e.Parent = &Parent{Key: d.varint(), ID: d.string(), Execution: d.varint(), Seq: d.varint()}
 	}
 	if m&fCarried != 0 {
-		d.carried(e, depth)
+		if nested {
+			d.fail(corrupt("a carried event carries others"))
+			return
+		}
+		d.carried(e)
 	}
 	if m&fClose != 0 {
 		e.Close = ClosePolicy(d.byte())
+		if !e.Close.known() {
+			d.fail(fmt.Errorf("%w: close policy %d", ErrUnknownFormat, uint8(e.Close)))
+		}
 	}
 	e.Detached = m&fDetached != 0
 	if m&fAttempt != 0 {
@@ -205,15 +282,16 @@ func (d *decoder) event(e *Event, depth int) {
 	}
 }
 
-func (d *decoder) carried(e *Event, depth int) {
-	n := d.count()
-	if depth >= maxCauses {
-		d.fail(corrupt("nested too deeply"))
-		return
-	}
-	for range n {
+// carried reads events that were not consumed. They arrived once, so they are
+// deliveries, and what arrives carries nothing: nesting ends here.
+func (d *decoder) carried(e *Event) {
+	for range d.count(minEvent) {
 		e.Carried = append(e.Carried, Event{})
-		d.event(&e.Carried[len(e.Carried)-1], depth+1)
+		c := &e.Carried[len(e.Carried)-1]
+		d.event(c, true)
+		if d.err == nil && !c.Kind.Delivery() {
+			d.fail(corrupt("%v carried", c.Kind))
+		}
 		if d.err != nil {
 			return
 		}
@@ -227,7 +305,7 @@ func (d *decoder) failure() *Failure {
 		m := d.mask(failAll, "failure")
 		f := &Failure{Final: m&failFinal != 0}
 		if m&failCode != 0 {
-			f.Code = d.string()
+			f.Code = d.name()
 		}
 		if m&failMessage != 0 {
 			f.Message = d.string()
@@ -247,7 +325,7 @@ func (d *decoder) failure() *Failure {
 	return first
 }
 
-func (d *decoder) policy() *Policy {
+func (d *decoder) readPolicy() *Policy {
 	m := d.mask(polAll, "policy")
 	var ints [8]int64
 	for i := range ints {
@@ -255,9 +333,12 @@ func (d *decoder) policy() *Policy {
 			ints[i] = d.varint()
 		}
 	}
-	p := &Policy{
+	p := Policy{
 		StartToClose: ints[0], ScheduleToClose: ints[1], ScheduleToStart: ints[2], Heartbeat: ints[3],
 		MaxAttempts: ints[4], Backoff: BackoffKind(ints[5]), Initial: ints[6], MaxInterval: ints[7],
+	}
+	if int64(p.Backoff) != ints[5] || !p.Backoff.known() {
+		d.fail(fmt.Errorf("%w: kind of backoff %d", ErrUnknownFormat, ints[5]))
 	}
 	if m&polFactor != 0 {
 		p.Factor = d.float()
@@ -266,12 +347,27 @@ func (d *decoder) policy() *Policy {
 		p.Jitter = d.float()
 	}
 	if m&polNonRetryable != 0 {
-		for range d.count() {
-			p.NonRetryable = append(p.NonRetryable, d.string())
+		for range d.count(1) {
+			p.NonRetryable = append(p.NonRetryable, d.name())
 			if d.err != nil {
 				break
 			}
 		}
 	}
-	return p
+	if d.policy == nil || !d.policy.equal(&p) {
+		kept := p
+		d.policy = &kept
+	}
+	return d.policy
+}
+
+func (p *Policy) equal(q *Policy) bool {
+	return p.StartToClose == q.StartToClose && p.ScheduleToClose == q.ScheduleToClose &&
+		p.ScheduleToStart == q.ScheduleToStart && p.Heartbeat == q.Heartbeat && p.MaxAttempts == q.MaxAttempts &&
+		p.Backoff == q.Backoff && p.Initial == q.Initial && p.MaxInterval == q.MaxInterval &&
+		p.Factor == q.Factor && p.Jitter == q.Jitter && slices.Equal(p.NonRetryable, q.NonRetryable)
+}
+
+func corrupt(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
 }
