@@ -1,0 +1,86 @@
+package replay
+
+import (
+	"fmt"
+
+	"github.com/durango-go/durango/history"
+)
+
+// deliver delivers events one by one, and lets the code run after each until
+// all of it waits.
+func (m *Machine) deliver(events []history.Event) {
+	for i := range events {
+		if m.err != nil {
+			return
+		}
+		m.accept(&events[i])
+		m.run()
+	}
+}
+
+// accept applies one event to the state. What is not accepted changes
+// nothing, and did not when the turn was live.
+func (m *Machine) accept(e *history.Event) {
+	if m.final != nil {
+		// Behind the end: only a signal still matters, to be carried.
+		if e.Kind == history.SignalReceived {
+			m.queue(e.Name).push(e)
+		}
+		return
+	}
+	switch e.Kind {
+	case history.Started:
+		if m.started {
+			return
+		}
+		m.launch(e)
+	case history.SignalReceived:
+		m.queue(e.Name).push(e)
+	case history.CancelRequested:
+		m.cancelScope(&m.root, e.Text)
+	default:
+		if o := m.answered(e); o != nil {
+			m.resolve(o, e)
+		}
+	}
+}
+
+// launch starts the main coroutine.
+func (m *Machine) launch(e *history.Event) {
+	m.started, m.start = true, *e
+	m.bytes += len(e.Payload)
+	m.main = m.spawn(func() {
+		final := m.code(m, &m.start)
+		if m.halted {
+			return // it swallowed the unwinding
+		}
+		if !final.Kind.Terminal() {
+			panic(fmt.Sprintf("replay: code returned %v, which is not a terminal command", final.Kind))
+		}
+		m.final = &final
+	})
+}
+
+// answered returns the open op that e answers, or nil.
+func (m *Machine) answered(e *history.Event) *Op {
+	if o := m.ops.find(e.Ref); o != nil && awaits(&o.ev, e.Kind) {
+		return o
+	}
+	return nil
+}
+
+// Accepts reports whether a delivery would be taken now: an answer only for
+// an open command of its kind, so no duplicate and none for what was
+// canceled; signals and requests to cancel until the execution has ended.
+func (m *Machine) Accepts(e *history.Event) bool {
+	if m.final != nil || m.err != nil || m.closed {
+		return false
+	}
+	switch e.Kind {
+	case history.Started:
+		return !m.started
+	case history.SignalReceived, history.CancelRequested:
+		return true
+	}
+	return m.answered(e) != nil
+}

@@ -1,0 +1,130 @@
+package replay
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/durango-go/durango/history"
+)
+
+const maxWarnings = 20
+
+// Emit emits a command in the root scope; see Scope.Emit.
+func (m *Machine) Emit(cmd history.Event) *Op { return m.root.Emit(cmd) }
+
+// Emit emits a command, numbering it, and returns its op if it can be
+// answered: activities, timers, children and sent signals. In a canceled scope
+// those are refused: nothing is emitted and the op is canceled. Terminal
+// commands are what Code returns and cannot be emitted.
+//
+// When replaying, the recorded command takes the place of cmd; a coroutine
+// that emits another one does not return from Emit.
+func (s *Scope) Emit(cmd history.Event) *Op {
+	m := s.m
+	m.enter()
+	switch cmd.Kind {
+	case history.ActivityScheduled, history.TimerSet, history.ChildStarted, history.SignalSent:
+	case history.StatusSet:
+		m.mustRecord(&cmd)
+		return nil
+	default:
+		panic(fmt.Sprintf("replay: %v cannot be emitted", cmd.Kind))
+	}
+	if s.canceled {
+		return &Op{m: m, kind: cmd.Kind, state: opCanceled}
+	}
+	return m.open(m.mustRecord(&cmd), s)
+}
+
+// Record emits a ValueRecorded with what fn returns. When replaying it
+// returns the recorded payload without calling fn. fn must not use the
+// machine.
+func (m *Machine) Record(name string, fn func() []byte) []byte {
+	m.enter()
+	cmd := history.Event{Kind: history.ValueRecorded, Name: name}
+	if !m.replaying {
+		cmd.Payload = m.compute(fn)
+	}
+	return m.mustRecord(&cmd).Payload
+}
+
+func (m *Machine) compute(fn func() []byte) []byte {
+	m.recording, m.halted = true, true
+	defer func() {
+		m.recording = false
+		m.halted = m.err != nil || m.closed
+	}()
+	return fn()
+}
+
+// mustRecord records a command of the running coroutine. If the history
+// disagrees it does not return.
+func (m *Machine) mustRecord(cmd *history.Event) *history.Event {
+	rec := m.record(cmd)
+	if rec == nil {
+		m.stop()
+	}
+	return rec
+}
+
+// record numbers a command and appends it to the turn or, when replaying,
+// compares it with the one recorded in its place, which it returns. It returns
+// nil if they differ.
+func (m *Machine) record(cmd *history.Event) *history.Event {
+	m.seq++
+	cmd.Seq = m.seq
+	if !m.replaying {
+		m.commands = append(m.commands, *cmd)
+		return &m.commands[len(m.commands)-1]
+	}
+	if m.next == len(m.recorded) || !same(&m.recorded[m.next], cmd) {
+		m.differ(cmd)
+		return nil
+	}
+	rec := &m.recorded[m.next]
+	m.next++
+	if cmd.Kind != history.ValueRecorded && !alike(rec, cmd) {
+		m.warn(rec)
+	}
+	return rec
+}
+
+// same reports whether an emitted command is the recorded one: its number,
+// kind and name, and what identifies it.
+func same(rec, cmd *history.Event) bool {
+	return rec.Kind == cmd.Kind && rec.Seq == cmd.Seq && rec.Name == cmd.Name && rec.Ref == cmd.Ref &&
+		rec.Target == cmd.Target && rec.Pool == cmd.Pool && rec.Session == cmd.Session &&
+		rec.Detached == cmd.Detached
+}
+
+// alike reports whether the rest is equal too, as far as people may want to
+// know of it.
+func alike(rec, cmd *history.Event) bool {
+	return rec.Time == cmd.Time && rec.Version == cmd.Version && bytes.Equal(rec.Payload, cmd.Payload)
+}
+
+func (m *Machine) warn(rec *history.Event) {
+	if len(m.warnings) < maxWarnings {
+		m.warnings = append(m.warnings, fmt.Sprintf(
+			"turn %d: the code now emits command %d, %s, with another payload, time or version; the recorded one stands",
+			m.turn, rec.Seq, describe(rec)))
+	}
+}
+
+// differ ends the machine with the difference at the next recorded command.
+// cmd is nil if the code emitted nothing more.
+func (m *Machine) differ(cmd *history.Event) {
+	err := &NondeterminismError{Turn: m.turn, Index: m.next}
+	if m.next < len(m.recorded) {
+		rec := m.recorded[m.next]
+		err.Recorded = &rec
+	}
+	if cmd != nil {
+		c := *cmd
+		err.Emitted = &c
+		if m.current != nil {
+			err.At = userLine()
+		}
+	}
+	m.fail(err)
+}

@@ -1,0 +1,87 @@
+package replay
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/durango-go/durango/history"
+)
+
+// NondeterminismError is the first difference between what the code emits and
+// what the history has.
+type NondeterminismError struct {
+	Turn  int64 // number of the turn
+	Index int   // of the command within the turn, from 0
+	// Recorded is nil if the code emitted more than was recorded, Emitted if
+	// it emitted less.
+	Recorded, Emitted *history.Event
+	// At is the file and line of the user's code that emitted it, or empty if
+	// no line did: the code had returned, or a request to cancel did it.
+	At string
+}
+
+func (e *NondeterminismError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "nondeterminism in turn %d at command %d: ", e.Turn, e.Index+1)
+	if e.Recorded != nil {
+		fmt.Fprintf(&b, "recorded %s", describe(e.Recorded))
+	} else {
+		b.WriteString("recorded nothing more")
+	}
+	if e.Emitted != nil {
+		fmt.Fprintf(&b, "; emitted %s", describe(e.Emitted))
+	} else {
+		b.WriteString("; emitted nothing more")
+	}
+	if e.At != "" {
+		fmt.Fprintf(&b, " at %s", e.At)
+	}
+	return b.String()
+}
+
+// PanicError is a panic of the code, or its call of runtime.Goexit.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap returns the value if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// MisuseError is a use of the machine from where it must not be used.
+type MisuseError struct {
+	What string
+	At   string // file and line of the user's code
+}
+
+func (e *MisuseError) Error() string {
+	return fmt.Sprintf("orchestration context %s at %s", e.What, e.At)
+}
+
+// describe shows what identifies a command.
+func describe(e *history.Event) string {
+	var b strings.Builder
+	b.WriteString(e.Kind.String())
+	if e.Name != "" {
+		fmt.Fprintf(&b, " %q", e.Name)
+	}
+	for _, f := range []struct{ label, value string }{
+		{"target", e.Target}, {"pool", e.Pool}, {"session", e.Session},
+	} {
+		if f.value != "" {
+			fmt.Fprintf(&b, " %s %q", f.label, f.value)
+		}
+	}
+	if e.Ref != 0 {
+		fmt.Fprintf(&b, " of command %d", e.Ref)
+	}
+	if e.Detached {
+		b.WriteString(" detached")
+	}
+	return b.String()
+}

@@ -1,0 +1,211 @@
+package replay
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/internal/coro"
+)
+
+// Code is the code of an orchestration. It runs on the main coroutine and
+// returns the terminal command: Completed, Failed, Canceled or ContinuedAsNew.
+type Code func(m *Machine, started *history.Event) history.Event
+
+// Machine is one execution in memory.
+//
+// Its methods are of two sorts. The driver (Replay, Turn, Close, and what
+// asks: Accepts, Pending, Final …) is one goroutine at a time. The code
+// (Emit, Wait, Spawn, Now …) is the coroutine that is running; used from any
+// other goroutine these mark the machine with a MisuseError and end that
+// goroutine.
+//
+// A machine that has started holds goroutines until Close.
+type Machine struct {
+	code  Code
+	guard coro.Guard
+
+	turn int64 // number of the current turn
+	now  int64
+	seq  int64 // of the last command
+
+	replaying bool
+	recorded  []history.Event // commands of the turn being replayed
+	next      int             // index of the next one expected
+	commands  []history.Event // emitted by the live turn
+	warnings  []string
+
+	started   bool
+	start     history.Event
+	final     *history.Event
+	err       error // what ended the machine; it never runs again
+	closed    bool
+	recording bool // inside the function of a Record
+	halted    bool // err != nil || closed || recording: one test on the fast path
+
+	main     *Task
+	current  *Task // the running coroutine
+	newest   *Task // of the coroutines that have not ended
+	runnable taskQueue
+
+	ops     opTable
+	timers  timerHeap
+	root    Scope
+	queues  map[string]*Queue
+	unread  int
+	arrived int64 // signals so far
+	taken   history.Event
+
+	counts   Pending
+	bytes    int
+	slab     []Op
+	freeOps  *Op
+	freeSubs *sub
+	subsUsed int
+	subsMade int // since freeSubs was last dropped
+}
+
+// New makes a machine that has taken no turn. It runs nothing.
+func New(code Code) *Machine {
+	m := &Machine{code: code}
+	m.root.m = m
+	return m
+}
+
+// Replay takes a recorded turn and checks that the code emits the commands
+// recorded in it. The events are aliased, not copied. Its error, a
+// *NondeterminismError, *PanicError or *MisuseError, ends the machine: every
+// later turn fails with the same one.
+func (m *Machine) Replay(t *history.Turn) error {
+	if err := m.ready(t.Deliveries); err != nil {
+		return err
+	}
+	m.begin(t.Number, t.Time)
+	m.replaying, m.recorded, m.next = true, t.Commands, 0
+	m.deliver(t.Deliveries)
+	m.finish()
+	if m.err == nil && m.next < len(m.recorded) {
+		m.differ(nil)
+	}
+	m.recorded = nil
+	return m.err
+}
+
+// Turn takes new deliveries at time now, and returns the commands that the
+// code emitted, which are valid until the next turn. Deliveries that would
+// not be accepted are ignored. The deliveries are copied, their payloads
+// aliased. Errors are as those of Replay.
+func (m *Machine) Turn(now int64, deliveries []history.Event) ([]history.Event, error) {
+	if err := m.ready(deliveries); err != nil {
+		return nil, err
+	}
+	m.begin(m.turn+1, now)
+	m.replaying = false
+	m.deliver(deliveries)
+	m.finish()
+	if m.err != nil {
+		return nil, m.err
+	}
+	return m.commands, nil
+}
+
+// ready reports why no turn can be taken.
+func (m *Machine) ready(deliveries []history.Event) error {
+	m.noticeMisuse()
+	switch {
+	case m.err != nil:
+		return m.err
+	case m.closed:
+		return errors.New("replay: turn of a closed machine")
+	case m.final != nil:
+		return fmt.Errorf("replay: turn after the end of the execution (%v)", m.final.Kind)
+	case !m.started && (len(deliveries) == 0 || deliveries[0].Kind != history.Started):
+		return errors.New("replay: the first delivery of an execution must be Started")
+	}
+	return nil
+}
+
+const keepCommands = 256
+
+func (m *Machine) begin(turn, now int64) {
+	m.turn, m.now = turn, now
+	clear(m.commands)
+	m.commands = m.commands[:0]
+	if cap(m.commands) > keepCommands {
+		m.commands = nil
+	}
+}
+
+// finish ends a turn. The terminal command comes last, after everything the
+// turn delivered, so that it can carry signals that came behind its cause.
+func (m *Machine) finish() {
+	m.guard.Leave()
+	m.noticeMisuse()
+	if m.err != nil || m.final == nil {
+		return
+	}
+	if m.final.Kind == history.ContinuedAsNew {
+		m.final.Carried = m.Unread()
+	}
+	if rec := m.record(m.final); rec != nil {
+		*m.final = *rec
+	}
+}
+
+// Final returns the terminal command, or nil while the execution goes on.
+func (m *Machine) Final() *history.Event {
+	if m.err != nil {
+		return nil
+	}
+	return m.final
+}
+
+// Now returns the time of the turn, in nanoseconds since the Unix epoch.
+func (m *Machine) Now() int64 {
+	m.enter()
+	return m.now
+}
+
+// Replaying reports whether the turn being run is a recorded one.
+func (m *Machine) Replaying() bool { return m.replaying }
+
+// Started returns the delivery that started the execution.
+func (m *Machine) Started() *history.Event { return &m.start }
+
+// Warnings returns what differed from the history without being an error, at
+// most maxWarnings of them.
+func (m *Machine) Warnings() []string { return m.warnings }
+
+// Err returns the error that ended the machine, or nil.
+func (m *Machine) Err() error { return m.err }
+
+// Close unwinds all coroutines, the newest first: their deferred functions
+// run, and what they ask of the machine unwinds them further. The machine
+// takes no further turns. Closing again does nothing.
+func (m *Machine) Close() {
+	if m.closed {
+		return
+	}
+	m.closed, m.halted = true, true
+	for t := m.newest; t != nil; t = t.older {
+		m.current = t
+		t.co.Stop()
+		t.ended = true
+	}
+	m.guard.Leave()
+	m.newest, m.current, m.main = nil, nil, nil
+	m.runnable, m.queues, m.slab, m.freeOps, m.freeSubs = taskQueue{}, nil, nil, nil, nil
+}
+
+// fail ends the machine.
+func (m *Machine) fail(err error) {
+	if m.err == nil {
+		m.err, m.halted = err, true
+	}
+}
+
+func (m *Machine) noticeMisuse() {
+	if where, ok := m.guard.Offense(); ok {
+		m.fail(&MisuseError{What: "used from a goroutine that is not its coroutine", At: where})
+	}
+}

@@ -1,0 +1,135 @@
+package replay
+
+import (
+	"errors"
+	"runtime"
+
+	"github.com/durango-go/durango/internal/coro"
+)
+
+// Task is a cooperative coroutine. As a Source it is ready when it has ended.
+type Task struct {
+	m      *Machine
+	co     *coro.Coro
+	subs   subList
+	wait   Waiter  // of Machine.Wait
+	asleep *Waiter // what it is suspended in; nil: runnable, running or ended
+	ended  bool
+
+	older, newer *Task // among those that have not ended
+}
+
+// Done reports whether the task's function has returned.
+func (t *Task) Done() bool { return t.ended }
+
+// Spawn makes a coroutine that runs fn. It starts when those that are
+// runnable now have had their turn.
+func (m *Machine) Spawn(fn func()) *Task {
+	m.enter()
+	return m.spawn(fn)
+}
+
+func (m *Machine) spawn(fn func()) *Task {
+	t := &Task{m: m, co: coro.New(&m.guard, fn)}
+	t.wait.m = m
+	if t.older = m.newest; t.older != nil {
+		t.older.newer = t
+	}
+	m.newest = t
+	m.counts.Tasks++
+	m.runnable.push(t)
+	return t
+}
+
+// run runs runnable coroutines in the order in which they became so, until
+// all wait or the main one has ended.
+func (m *Machine) run() {
+	for m.err == nil && m.final == nil {
+		t := m.runnable.pop()
+		if t == nil {
+			break
+		}
+		m.current = t
+		if t.co.Resume() {
+			m.end(t)
+		}
+	}
+	m.current = nil
+}
+
+func (m *Machine) end(t *Task) {
+	t.ended = true
+	m.counts.Tasks--
+	if t.older != nil {
+		t.older.newer = t.newer
+	}
+	if t.newer != nil {
+		t.newer.older = t.older
+	} else {
+		m.newest = t.older
+	}
+	t.older, t.newer = nil, nil
+	if err := t.co.Err(); err != nil {
+		var p *coro.PanicError
+		errors.As(err, &p)
+		m.fail(&PanicError{Value: p.Value, Stack: p.Stack})
+		return
+	}
+	m.wakeAll(&t.subs)
+}
+
+// enter begins every method that the code calls. It returns the running
+// coroutine, or does not return.
+func (m *Machine) enter() *Task {
+	if !m.guard.Held() {
+		m.guard.Accuse(userLine())
+		runtime.Goexit()
+	}
+	if m.halted {
+		m.stop()
+	}
+	return m.current
+}
+
+// stop does not return to the running coroutine.
+func (m *Machine) stop() {
+	t := m.current
+	if m.recording && m.err == nil && !m.closed {
+		m.fail(&MisuseError{What: "used inside the function of a Record", At: userLine()})
+	}
+	for !m.closed {
+		t.co.Yield() // for ever: a failed machine resumes nobody
+	}
+	t.co.Unwind()
+}
+
+// taskQueue is a FIFO queue in a ring.
+type taskQueue struct {
+	ring    []*Task // length zero or a power of two
+	head, n int
+}
+
+func (q *taskQueue) push(t *Task) {
+	if q.n == len(q.ring) {
+		ring := make([]*Task, max(4, 2*len(q.ring)))
+		for i := range q.n {
+			ring[i] = q.ring[(q.head+i)&(len(q.ring)-1)]
+		}
+		q.ring, q.head = ring, 0
+	}
+	q.ring[(q.head+q.n)&(len(q.ring)-1)] = t
+	q.n++
+}
+
+func (q *taskQueue) pop() *Task {
+	if q.n == 0 {
+		return nil
+	}
+	t := q.ring[q.head]
+	q.ring[q.head] = nil
+	q.head = (q.head + 1) & (len(q.ring) - 1)
+	if q.n--; q.n == 0 && len(q.ring) > keepCommands {
+		q.ring, q.head = nil, 0
+	}
+	return t
+}
