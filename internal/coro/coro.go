@@ -3,6 +3,7 @@
 package coro
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"iter"
@@ -185,16 +186,18 @@ func (c *Coro) body() {
 		switch r := recover(); {
 		case finished || r == any(unwind):
 		case r != nil:
-			c.err = &PanicError{Value: r, Stack: stack()}
+			c.err = Capture(r)
 		case !c.stopping:
-			c.err = &PanicError{Value: ErrGoexit, Stack: stack()}
+			c.err = Capture(ErrGoexit)
 		}
 	}()
 	c.fn()
 	finished = true
 }
 
-func stack() []byte {
+// Capture makes a PanicError with the stack of the caller. In a deferred
+// function that stack still has the frames that panicked.
+func Capture(value any) *PanicError {
 	buf := make([]byte, maxStack)
-	return buf[:runtime.Stack(buf, false):maxStack]
+	return &PanicError{Value: value, Stack: bytes.Clone(buf[:runtime.Stack(buf, false)])}
 }

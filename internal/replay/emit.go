@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/internal/coro"
 )
 
 const maxWarnings = 20
@@ -38,7 +39,8 @@ func (s *Scope) Emit(cmd history.Event) *Op {
 
 // Record emits a ValueRecorded with what fn returns. When replaying it
 // returns the recorded payload without calling fn. fn must not use the
-// machine.
+// machine. A panic of fn fails the turn even where the code would recover it:
+// nothing could be recorded for replay to return.
 func (m *Machine) Record(name string, fn func() []byte) []byte {
 	m.enter()
 	cmd := history.Event{Kind: history.ValueRecorded, Name: name}
@@ -50,11 +52,24 @@ func (m *Machine) Record(name string, fn func() []byte) []byte {
 
 func (m *Machine) compute(fn func() []byte) []byte {
 	m.recording, m.halted = true, true
+	finished := false
 	defer func() {
 		m.recording = false
-		m.halted = m.err != nil || m.closed
+		if finished {
+			m.halted = m.err != nil
+			return
+		}
+		var value any = coro.ErrGoexit
+		if r := recover(); r != nil {
+			value = r
+		}
+		p := coro.Capture(value)
+		m.fail(&PanicError{Value: p.Value, Stack: p.Stack})
+		m.stop()
 	}()
-	return fn()
+	b := fn()
+	finished = true
+	return b
 }
 
 // mustRecord records a command of the running coroutine. If the history

@@ -22,6 +22,10 @@ type Task struct {
 // Done reports whether the task's function has returned.
 func (t *Task) Done() bool { return t.ended }
 
+func (t *Task) ready() bool    { return t.ended }
+func (t *Task) list() *subList { return &t.subs }
+func (t *Task) absent() bool   { return t == nil }
+
 // Spawn makes a coroutine that runs fn. It starts when those that are
 // runnable now have had their turn.
 func (m *Machine) Spawn(fn func()) *Task {
