@@ -39,4 +39,6 @@ type Attempt struct {
 	ScheduledAt time.Time
 	Deadline    time.Time // zero: none
 	Client      *Client
+
+	ctx *taskContext
 }

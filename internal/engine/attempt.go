@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Why an attempt's context ended; context.Cause returns them.
+var (
+	// ErrTaskCanceled: the orchestration withdrew the activity or ended.
+	ErrTaskCanceled = errors.New("activity canceled")
+	// ErrTaskLost: the node no longer holds the activity; its result would be
+	// discarded.
+	ErrTaskLost = errors.New("activity is no longer held by this node")
+	// ErrDraining: the node is shutting down; the activity will be tried
+	// again elsewhere.
+	ErrDraining = errors.New("node is shutting down")
+)
+
+type attemptKey struct{}
+
+// AttemptFrom returns the attempt that ctx belongs to, or nil outside an
+// activity.
+func AttemptFrom(ctx context.Context) *Attempt {
+	a, _ := ctx.Value(attemptKey{}).(*Attempt)
+	return a
+}
+
+// taskContext is the context of one attempt. An attempt needs one per step of
+// every orchestration, and most never look at it: a context of our own costs
+// nothing until Done is called, where context.WithCancel would allocate, and
+// lock its parent, each time.
+type taskContext struct {
+	attempt  *Attempt
+	deadline time.Time
+
+	mu     sync.Mutex
+	done   chan struct{}
+	err    error
+	cause  error
+	after  map[int]func()
+	nextID int
+	timer  *time.Timer
+}
+
+func (c *taskContext) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+
+func (c *taskContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.err != nil {
+			close(c.done)
+		}
+	}
+	return c.done
+}
+
+func (c *taskContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+func (c *taskContext) Value(key any) any {
+	if _, ok := key.(attemptKey); ok {
+		return c.attempt
+	}
+	return nil
+}
+
+// AfterFunc lets package context follow this context without a goroutine.
+func (c *taskContext) AfterFunc(f func()) func() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		go f()
+		return func() bool { return false }
+	}
+	if c.after == nil {
+		c.after = map[int]func(){}
+	}
+	id := c.nextID
+	c.nextID++
+	c.after[id] = f
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		_, waiting := c.after[id]
+		delete(c.after, id)
+		return waiting
+	}
+}
+
+// cancel ends the context. The first call decides.
+func (c *taskContext) cancel(err, cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return
+	}
+	c.err, c.cause = err, cause
+	if c.done != nil {
+		close(c.done)
+	}
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	for _, f := range c.after {
+		go f()
+	}
+	c.after = nil
+}
+
+// CancelCause returns why an attempt's context ended, which context.Cause
+// cannot see in a context that is not its own.
+func CancelCause(ctx context.Context) error {
+	if a := AttemptFrom(ctx); a != nil && a.ctx != nil {
+		a.ctx.mu.Lock()
+		defer a.ctx.mu.Unlock()
+		return a.ctx.cause
+	}
+	return context.Cause(ctx)
+}

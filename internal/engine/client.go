@@ -1,0 +1,295 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/durango-go/durango/provider"
+)
+
+// Client starts instances, sends to them and waits for them. It needs only a
+// store; one that belongs to a node hands over in memory what is the node's
+// anyway.
+type Client struct {
+	store  provider.Provider
+	e      *Engine // nil: no node
+	starts *batcher[*startCall]
+	sends  *batcher[*sendCall]
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	waiters  map[provider.Key][]chan provider.Outcome
+	watching bool
+	hint     chan struct{}
+}
+
+// NewClient returns a client of a store.
+func NewClient(store provider.Provider) *Client { return newClient(store, nil) }
+
+func newClient(store provider.Provider, e *Engine) *Client {
+	c := &Client{store: store, e: e, waiters: map[provider.Key][]chan provider.Outcome{}, hint: make(chan struct{}, 1)}
+	c.starts = newBatcher(&c.wg, 256, c.startGroup)
+	c.sends = newBatcher(&c.wg, 256, c.sendGroup)
+	return c
+}
+
+// Store returns the client's store.
+func (c *Client) Store() provider.Provider { return c.store }
+
+// Inspector returns the store's view for people, or a
+// *provider.NotSupportedError.
+func (c *Client) Inspector() (provider.Inspector, error) {
+	if i, ok := c.store.(provider.Inspector); ok {
+		return i, nil
+	}
+	return nil, &provider.NotSupportedError{Feature: "inspection", Reason: "the store has no provider.Inspector"}
+}
+
+type startCall struct {
+	ctx    context.Context
+	n      provider.NewInstance
+	result provider.CreateResult
+	err    error
+	done   chan struct{}
+}
+
+type sendCall struct {
+	ctx    context.Context
+	m      provider.Message
+	result provider.SendResult
+	err    error
+	done   chan struct{}
+}
+
+// Start creates an instance. A key is made unless the caller gave one. The
+// error is of the call; the fate of the instance is in the result.
+func (c *Client) Start(ctx context.Context, n provider.NewInstance) (provider.CreateResult, error) {
+	for {
+		made := n.Key == 0
+		if made {
+			n.Key = provider.NewKey()
+		}
+		call := &startCall{ctx: ctx, n: n, done: make(chan struct{})}
+		c.starts.add(call)
+		select {
+		case <-call.done:
+		case <-ctx.Done():
+			return provider.CreateResult{}, ctx.Err()
+		}
+		if made && call.err == nil && call.result.Err != nil && call.result.Key == n.Key {
+			n.Key = 0 // another process made the same key in the same millisecond
+			continue
+		}
+		return call.result, call.err
+	}
+}
+
+func (c *Client) startGroup(group []*startCall) {
+	batch := make([]provider.NewInstance, len(group))
+	var node provider.NodeKey
+	if c.e != nil {
+		node = c.e.nodeKey()
+	}
+	for i, call := range group {
+		batch[i] = call.n
+		batch[i].Owned = node != 0 && call.n.NotBefore == 0 && c.e.takesOn(call.n.Name, call.n.Version)
+	}
+	results, err := retryCall(group, func(s *startCall) context.Context { return s.ctx }, true, func(ctx context.Context) ([]provider.CreateResult, error) {
+		r, err := c.store.Create(ctx, node, batch)
+		if errors.Is(err, provider.ErrNodeGone) {
+			for i := range batch {
+				batch[i].Owned = false
+			}
+			node = 0
+			r, err = c.store.Create(ctx, 0, batch)
+		}
+		return r, err
+	})
+	for i, call := range group {
+		if call.err = err; err == nil {
+			call.result = results[i]
+			switch {
+			case results[i].Err != nil:
+			case batch[i].Owned:
+				c.e.born(&batch[i], node)
+			case c.e != nil:
+				poke(c.e.wake)
+			}
+		}
+		close(call.done)
+	}
+}
+
+// retryCall repeats a call while the store has passing trouble and somebody
+// still waits for the answer. A call that is not idempotent is not repeated
+// when it may have been applied.
+func retryCall[C any, R any](group []C, ctxOf func(C) context.Context, idempotent bool, call func(context.Context) ([]R, error)) ([]R, error) {
+	for delay := 2 * time.Millisecond; ; delay = min(2*delay, time.Second) {
+		r, err := call(context.Background())
+		if err == nil || !errors.Is(err, provider.ErrTransient) && !(idempotent && errors.Is(err, provider.ErrUnknownOutcome)) {
+			return r, err
+		}
+		waiting := false
+		for _, g := range group {
+			waiting = waiting || ctxOf(g).Err() == nil
+		}
+		if !waiting {
+			return r, err
+		}
+		t := time.NewTimer(delay)
+		select {
+		case <-ctxOf(group[0]).Done():
+			t.Stop()
+			if len(group) == 1 {
+				return r, err
+			}
+		case <-t.C:
+		}
+	}
+}
+
+// Send puts a message into a mailbox. The error is of the call; the fate of
+// the message is in the result.
+func (c *Client) Send(ctx context.Context, m provider.Message) (provider.SendResult, error) {
+	call := &sendCall{ctx: ctx, m: m, done: make(chan struct{})}
+	c.sends.add(call)
+	select {
+	case <-call.done:
+		return call.result, call.err
+	case <-ctx.Done():
+		return provider.SendResult{}, ctx.Err()
+	}
+}
+
+func (c *Client) sendGroup(group []*sendCall) {
+	batch := make([]provider.Message, len(group))
+	safe := true
+	for i, call := range group {
+		batch[i] = call.m
+		safe = safe && call.m.ID != ""
+	}
+	results, err := retryCall(group, func(s *sendCall) context.Context { return s.ctx }, safe, func(ctx context.Context) ([]provider.SendResult, error) {
+		return c.store.Send(ctx, batch)
+	})
+	for i, call := range group {
+		if call.err = err; err == nil {
+			call.result = results[i]
+			c.sent(&batch[i], &results[i])
+		}
+		close(call.done)
+	}
+}
+
+func (c *Client) sent(m *provider.Message, r *provider.SendResult) {
+	if c.e == nil || r.Err != nil {
+		return
+	}
+	if node := c.e.nodeKey(); r.Seq != 0 && node != 0 && r.Owner == node {
+		c.e.handMail(r.Key, r.Seq, m.Execution, m.Payload)
+		return
+	}
+	poke(c.e.wake)
+}
+
+// Wait returns when the instance has ended, or ctx.
+func (c *Client) Wait(ctx context.Context, t provider.Target) (provider.Outcome, error) {
+	if t.Key == 0 {
+		o, err := c.outcome(ctx, t)
+		if err != nil || !o.Status.Open() {
+			return o, err
+		}
+		t.Key = o.Key
+	}
+	ended := make(chan provider.Outcome, 1)
+	c.mu.Lock()
+	c.waiters[t.Key] = append(c.waiters[t.Key], ended)
+	c.mu.Unlock()
+	defer c.unregister(t.Key, ended)
+	if !c.inSight(t.Key) {
+		o, err := c.outcome(ctx, t)
+		if err != nil || !o.Status.Open() {
+			return o, err
+		}
+		c.ensureWatching()
+	}
+	select {
+	case o := <-ended:
+		if o.Status == 0 {
+			return o, provider.ErrNotFound
+		}
+		return o, nil
+	case <-ctx.Done():
+		return provider.Outcome{}, ctx.Err()
+	}
+}
+
+func (c *Client) outcome(ctx context.Context, t provider.Target) (provider.Outcome, error) {
+	o, err := c.store.Outcomes(ctx, []provider.Target{t})
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	if o[0].Status == 0 {
+		return o[0], provider.ErrNotFound
+	}
+	return o[0], nil
+}
+
+// inSight reports whether this process will notice the end of an instance by
+// itself, because its node owns it.
+func (c *Client) inSight(k provider.Key) bool {
+	if c.e == nil {
+		return false
+	}
+	x := c.e.lookup(k)
+	if x == nil {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.node != 0 && x.state != gone
+}
+
+func (c *Client) unregister(k provider.Key, ch chan provider.Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.waiters[k]
+	for i := range list {
+		if list[i] == ch {
+			list = append(list[:i:i], list[i+1:]...)
+			break
+		}
+	}
+	if len(list) == 0 {
+		delete(c.waiters, k)
+		if len(c.waiters) == 0 {
+			poke(c.hint) // the watcher may end
+		}
+		return
+	}
+	c.waiters[k] = list
+}
+
+// ended tells those who wait for an instance how it ended.
+func (c *Client) ended(o provider.Outcome) {
+	c.mu.Lock()
+	list := c.waiters[o.Key]
+	delete(c.waiters, o.Key)
+	c.mu.Unlock()
+	for _, ch := range list {
+		ch <- o
+	}
+}
+
+// lostSight is told that the node let go of instances for whose end somebody
+// may wait.
+func (c *Client) lostSight() {
+	c.mu.Lock()
+	waiting := len(c.waiters) > 0
+	c.mu.Unlock()
+	if waiting {
+		c.ensureWatching()
+		poke(c.hint)
+	}
+}

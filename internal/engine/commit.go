@@ -1,0 +1,354 @@
+package engine
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/provider"
+)
+
+// submit hands x's prepared commit to the committer. The caller holds x.mu.
+func (e *Engine) submit(x *execution) {
+	x.state = committing
+	e.commits.add(x)
+}
+
+// commitGroup writes the commits of a group in one transaction. Trouble of
+// the store is not trouble of an orchestration: it is retried for as long as
+// the node lives. The same commits are sent again, so a commit whose reply was
+// lost is resolved by its repetition.
+func (e *Engine) commitGroup(group []*execution) {
+	e.commitAt.Store(time.Now().UnixNano())
+	defer e.commitAt.Store(0)
+	batch := make([]provider.Commit, len(group))
+	for i, x := range group {
+		batch[i] = x.turn.commit
+	}
+	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
+		node := e.nodeKey()
+		results, err := e.store.Commit(e.ctx, node, batch)
+		switch {
+		case err == nil:
+			e.metrics.groups.Add(1)
+			e.metrics.commits.Add(int64(len(group)))
+			for i, x := range group {
+				e.committed(x, &results[i])
+			}
+			e.handMails()
+			return
+		case errors.Is(err, provider.ErrNodeGone):
+			e.lostMembership(node)
+			for _, x := range group {
+				e.abandonCommit(x)
+			}
+			return
+		case e.ctx.Err() != nil:
+			for _, x := range group {
+				e.abandonCommit(x)
+			}
+			return
+		case retryable(err):
+			e.o.Logger.Warn("commit will be repeated", "error", err, "turns", len(group))
+			e.pause(delay)
+		case len(group) > 1:
+			// One of them spoils the group: find it.
+			for i := range group {
+				e.commitGroup(group[i : i+1])
+			}
+			return
+		default:
+			e.committed(group[0], &provider.CommitResult{Err: err})
+			return
+		}
+	}
+}
+
+// retryable reports whether the store may recover from err by itself.
+func retryable(err error) bool {
+	return errors.Is(err, provider.ErrTransient) || errors.Is(err, provider.ErrUnknownOutcome) ||
+		errors.Is(err, provider.ErrFull) || errors.Is(err, provider.ErrReadOnly)
+}
+
+// pause waits for d or until the node's work is over.
+func (e *Engine) pause(d time.Duration) {
+	d += time.Duration(rand.Int64N(int64(d)/4 + 1))
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-e.ctx.Done():
+	}
+}
+
+// abandonCommit lets go of an execution whose commit nobody will make.
+func (e *Engine) abandonCommit(x *execution) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.state != gone {
+		e.forget(x)
+	}
+	e.closeMachine(x)
+}
+
+// committed applies the effects of a commit that stands, or lets go of an
+// execution that is no longer this node's.
+func (e *Engine) committed(x *execution, r *provider.CommitResult) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := &x.turn
+	if x.state == gone {
+		e.closeMachine(x)
+		return
+	}
+	switch {
+	case r.Err == nil:
+	case errors.Is(r.Err, provider.ErrConflict), errors.Is(r.Err, provider.ErrNotFound):
+		e.metrics.conflicts.Add(1)
+		e.unstart(x)
+		e.forget(x)
+		e.client.lostSight()
+		poke(e.wake) // it may be ours to claim again
+		return
+	case s.failing:
+		e.o.Logger.Error("a failed turn could not be recorded", "instance", x.id, "error", r.Err)
+		e.forget(x)
+		e.client.lostSight()
+		return
+	default:
+		e.unstart(x)
+		e.failTurn(x, r.Err)
+		return
+	}
+	c := &s.commit
+	clear(s.taken)
+	s.taken = s.taken[:0]
+	x.charged, x.attempts = false, 0
+	x.readSeq, x.status = c.ReadSeq, c.Status
+	s.extra = s.extra[:0]
+	if c.Turn != nil {
+		e.metrics.turns.Add(1)
+		x.nextTurn++
+		x.lastTime = s.record.Time
+		x.first = nil
+	}
+	for _, command := range s.stopped {
+		e.stop(x, command, ErrTaskCanceled)
+	}
+	e.effects(x, r)
+	switch {
+	case s.final != nil && s.carried == nil:
+		e.ended(x)
+		return
+	case s.carried != nil:
+		e.continued(x)
+	}
+	if c.Release {
+		e.released(x, r)
+		return
+	}
+	e.startLocal(x)
+	x.needMail = x.mailHint || r.MailboxSeq > x.mailSeen
+	x.mailHint = false
+	e.remember(x)
+	e.enterIdle(x)
+	if e.draining.Load() {
+		e.handOver(x)
+	} else if e.poke(x) {
+		e.turns.push(x)
+	}
+}
+
+// unstart gives back the places of tasks that will not begin.
+func (e *Engine) unstart(x *execution) {
+	for _, t := range x.turn.started {
+		e.workers.unreserve(t.act)
+	}
+	x.turn.started = x.turn.started[:0]
+}
+
+func (e *Engine) startLocal(x *execution) {
+	for _, t := range x.turn.started {
+		if x.local == nil {
+			x.local = map[int64]*task{}
+		}
+		x.local[t.attempt.Command] = t
+		e.workers.start(t)
+	}
+	clear(x.turn.started)
+	x.turn.started = x.turn.started[:0]
+}
+
+// stop ends a local task whose result nobody wants.
+func (e *Engine) stop(x *execution, command int64, cause error) {
+	if t := x.local[command]; t != nil {
+		delete(x.local, command)
+		t.settled.Store(true)
+		t.ctx.cancel(errCanceled, cause)
+	}
+}
+
+// remember keeps what is needed of a machine that may be evicted.
+func (e *Engine) remember(x *execution) {
+	if x.machine != nil {
+		x.nextTimer = x.machine.Pending().NextTimer
+	}
+	if len(x.first) > 0 {
+		x.nextTimer = provider.Never
+	}
+}
+
+// effects hands what the commit sent and created to executions of this node.
+func (e *Engine) effects(x *execution, r *provider.CommitResult) {
+	s := &x.turn
+	c := &s.commit
+	if len(c.Tasks) > 0 {
+		poke(e.wakeTask)
+	}
+	for i := range r.Children {
+		if r.Children[i].Err == nil && c.Children[i].Owned {
+			e.born(&c.Children[i], x.node)
+		} else if r.Children[i].Err == nil {
+			poke(e.wake)
+		}
+	}
+	if r.Children == nil && len(c.Children) > 0 {
+		poke(e.wake) // an earlier attempt created them; reconciliation finds what is ours
+	}
+	for i := range r.Sent {
+		m := &c.Messages[i]
+		switch {
+		case m.Terminate:
+			poke(e.wake)
+		case r.Sent[i].Err != nil || r.Sent[i].Seq == 0:
+		case r.Sent[i].Owner == x.node && r.Sent[i].Key != x.key:
+			e.handoffs = append(e.handoffs, handoff{r.Sent[i].Key, r.Sent[i].Seq, m.Execution, m.Payload})
+		default:
+			poke(e.wake)
+		}
+	}
+}
+
+// ended tells those who wait and lets go of an instance that has ended.
+func (e *Engine) ended(x *execution) {
+	o := provider.Outcome{Key: x.key, Status: x.turn.commit.Status, Payload: x.turn.commit.Outcome}
+	for command := range x.local {
+		e.stop(x, command, ErrTaskCanceled)
+	}
+	e.forget(x)
+	e.client.ended(o)
+}
+
+// continued begins the next execution of the same instance.
+func (e *Engine) continued(x *execution) {
+	for command := range x.local {
+		e.stop(x, command, ErrTaskCanceled)
+	}
+	e.closeMachine(x)
+	x.generation++
+	x.historyFrom = x.turn.commit.HistoryFrom
+	x.version = x.turn.commit.Version
+	x.first = x.turn.carried
+}
+
+// released keeps an execution hot that is no longer owned.
+func (e *Engine) released(x *execution, r *provider.CommitResult) {
+	e.metrics.released.Add(1)
+	for command := range x.local {
+		e.stop(x, command, ErrDraining)
+	}
+	if x.turn.failing || x.machine == nil || e.draining.Load() {
+		e.forget(x)
+	} else {
+		e.remember(x)
+		e.busy.Add(-1)
+		x.state = idle
+		x.node = 0
+		clear(x.inbox)
+		x.inbox, x.unrecorded = x.inbox[:0], 0
+		x.mailSeen, x.needMail = x.readSeq, false
+		e.heat(x)
+	}
+	e.client.lostSight()
+	if r.MailboxSeq > x.readSeq || x.turn.commit.DueAt < provider.Never {
+		poke(e.wake) // it has a time to be claimed again, or mail already
+	}
+}
+
+// release gives up an instance without a turn. The caller holds x.mu, and the
+// execution is busy.
+func (e *Engine) release(x *execution, failure string) {
+	now := e.clock.now()
+	taken := x.turn.taken
+	x.turn.extra = append(x.turn.extra, x.extra...)
+	x.extra = x.extra[:0]
+	c := e.reset(x, x.readSeq)
+	c.Release = true
+	c.Failure = failure
+	c.DueAt = e.dueAt(x, 0)
+	e.evacuate(x, c, taken, now)
+	x.turn.taken = taken[:0]
+	e.submit(x)
+}
+
+// failTurn records that a turn failed: the instance is released, and nobody
+// runs it before its backoff is over. The caller holds x.mu.
+func (e *Engine) failTurn(x *execution, err error) {
+	e.metrics.turnFailures.Add(1)
+	if !x.charged {
+		x.attempts++
+	}
+	wait := turnBackoff(&e.o, x.attempts)
+	e.o.Logger.Error("turn failed", "instance", x.id, "orchestration", x.name, "version", x.version,
+		"turn", x.nextTurn, "failures", x.attempts, "retry_in", time.Duration(wait), "error", err)
+	e.closeMachine(x)
+	charged := x.charged
+	e.release(x, failureText(err))
+	c := &x.turn.commit
+	c.Charge = !charged
+	c.NotBefore = e.clock.now() + wait
+	c.DueAt = 0
+	x.turn.failing = true
+}
+
+// failureText is what people see of a turn's failure: at most 16 KiB.
+func failureText(err error) string {
+	const limit = 16 << 10
+	text := err.Error()
+	if len(text) > limit {
+		text = text[:limit] + " … (cut)"
+	}
+	if text == "" {
+		text = "the turn failed without a message"
+	}
+	return text
+}
+
+// born takes on an instance that was created with this node as its owner.
+func (e *Engine) born(n *provider.NewInstance, node provider.NodeKey) {
+	started, err := history.DecodeMessage(n.Start)
+	if err != nil || node != e.nodeKey() {
+		return // reconciliation finds it
+	}
+	x := &execution{
+		key: n.Key, id: n.ID, node: node, charged: true, attempts: 1,
+		name: n.Name, version: n.Version, status: provider.Pending, generation: 1, nextTurn: 1, historyFrom: 1,
+		parent: n.Parent, nextTimer: provider.Never, mailSeen: 1,
+	}
+	x.inbox = append(x.inbox, delivery{event: started, mail: 1})
+	e.mu.Lock()
+	if e.execs[x.key] != nil {
+		e.mu.Unlock()
+		return
+	}
+	e.execs[x.key] = x
+	e.mu.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if e.draining.Load() {
+		e.handOver(x)
+	} else if e.poke(x) {
+		e.turns.push(x)
+	}
+}

@@ -1,0 +1,198 @@
+// Package engine moves work between a store, the code of orchestrations and
+// the workers that run activities.
+//
+//	store ─claim→ dispatcher ─inbox→ execution ─turn→ committer ─group→ store
+//	  ↑              │ prefetch            ↑                 │
+//	  └── wake ──────┘                     └── results ── local workers
+//
+// An execution is in one state at a time (see the type state), and whoever
+// put it there moves it on: the dispatcher and the workers deliver into its
+// inbox, poke finds out whether something is to be done, the loader reads
+// what is missing, a turn runs, the committer writes it together with the
+// turns of others, and its effects happen. Only then may the next turn begin.
+//
+// The locks, in the order in which they may be taken: execution.mu,
+// Engine.mu, then those of the queues.
+package engine
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/durango-go/durango/provider"
+)
+
+// Engine is a node.
+type Engine struct {
+	store    provider.Provider
+	o        Options
+	contract int
+	desc     provider.Description
+
+	orchestrations map[string][]Orchestration // by name, highest version first
+	activities     map[string]*activity
+	definitions    []provider.Definition
+	filters        []provider.TaskFilter
+
+	clock   clock
+	workers workers
+	turns   turnQueue
+	timers  timers
+	client  *Client
+	metrics counters
+
+	commits  *batcher[*execution]
+	loads    *batcher[*execution]
+	finishes *batcher[provider.TaskFinish]
+
+	node     atomic.Int64 // provider.NodeKey; zero while not a member
+	alone    atomic.Bool  // no other node is a member
+	draining atomic.Bool
+	hurry    atomic.Bool  // draining, and the grace of local tasks is over
+	busy     atomic.Int64 // executions that are not idle
+	commitAt atomic.Int64 // when the commit under way began, by clock; zero: none
+	wake     chan struct{}
+	wakeTask chan struct{}
+
+	mu     sync.Mutex
+	execs  map[provider.Key]*execution
+	held   map[provider.TaskRef]*task
+	hot    *list.List // idle executions with a machine, coldest first
+	hotMem int64
+
+	handoffs []handoff // mail between executions of this node; the committer's
+
+	// What differed from the store at the last reconciliation.
+	suspects     map[provider.Key]bool
+	taskSuspects map[provider.TaskRef]bool
+
+	wg      sync.WaitGroup // goroutines that do work
+	ctx     context.Context
+	running atomic.Bool
+}
+
+// New describes the store and negotiates the contract with it.
+func New(store provider.Provider, o Options) (*Engine, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	d, err := store.Describe(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("describe the store: %w", err)
+	}
+	version, err := provider.Negotiate(provider.Supported, d.Contract)
+	if err != nil {
+		return nil, fmt.Errorf("store %s %s: %w", d.Name, d.Version, err)
+	}
+	e := &Engine{
+		store: store, o: o.withDefaults(), contract: version, desc: d,
+		orchestrations: map[string][]Orchestration{},
+		activities:     map[string]*activity{},
+		wake:           make(chan struct{}, 1),
+		wakeTask:       make(chan struct{}, 1),
+		execs:          map[provider.Key]*execution{},
+		held:           map[provider.TaskRef]*task{},
+		hot:            list.New(),
+	}
+	if d.MaxEventSize > 0 && (e.o.MaxEventSize == 0 || d.MaxEventSize < e.o.MaxEventSize) {
+		e.o.MaxEventSize = d.MaxEventSize
+	}
+	e.clock.set(d.Now)
+	e.workers.e, e.turns.e, e.timers.e = e, e, e
+	e.commits = newBatcher(&e.wg, 512, e.commitGroup)
+	e.loads = newBatcher(&e.wg, 128, e.loadGroup)
+	e.finishes = newBatcher(&e.wg, 256, e.finishGroup)
+	e.client = newClient(store, e)
+	e.alone.Store(true)
+	return e, nil
+}
+
+// Client returns a client with the short way to this node.
+func (e *Engine) Client() *Client { return e.client }
+
+// Run joins the store's nodes and works until ctx ends; then it hands
+// everything over and leaves. It returns an error only when it could not
+// begin or not hand over.
+func (e *Engine) Run(ctx context.Context) error {
+	if e.running.Swap(true) {
+		return errors.New("run: the node is already running, or has stopped")
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	e.ctx = work
+	if err := e.join(ctx); err != nil {
+		return err
+	}
+	e.o.Logger.Info("node joined", "node", e.nodeKey(), "store", e.desc.Name, "durability", e.desc.Durability,
+		"contract", e.contract, "capabilities", fmt.Sprintf("%+v", e.desc.Capabilities))
+
+	var loops sync.WaitGroup
+	background, cancel := context.WithCancel(work)
+	for _, loop := range []func(context.Context){e.heartbeats, e.dispatch, e.takeTasks, e.timers.run, e.housekeeping, e.watch} {
+		loops.Go(func() { loop(background) })
+	}
+	<-ctx.Done()
+	err := e.drain(func() { cancel(); loops.Wait() })
+	stop()
+	return err
+}
+
+func (e *Engine) nodeKey() provider.NodeKey { return provider.NodeKey(e.node.Load()) }
+
+// member reports whether this node may take on work of its own accord.
+func (e *Engine) member() bool { return e.node.Load() != 0 && !e.draining.Load() }
+
+func (e *Engine) lookup(k provider.Key) *execution {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.execs[k]
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// counters are facts that tests and benchmarks read.
+type counters struct {
+	turns, commits, groups, released       atomic.Int64
+	rebuilds, replayedTurns, evictions     atomic.Int64
+	turnFailures, conflicts, dropped       atomic.Int64
+	activitiesLocal, activitiesRow         atomic.Int64
+	activitiesFailed, recovered            atomic.Int64
+	claimed, buried, adopted, abandonments atomic.Int64
+}
+
+// Metrics is a reading of the node's counters.
+type Metrics struct {
+	Turns, Commits, Groups, Released       int64
+	Rebuilds, ReplayedTurns, Evictions     int64
+	TurnFailures, Conflicts, Dropped       int64
+	ActivitiesLocal, ActivitiesRow         int64
+	ActivitiesFailed, Recovered            int64
+	Claimed, Buried, Adopted, Abandonments int64
+	Owned, Hot                             int64
+}
+
+// Metrics reads the node's counters.
+func (e *Engine) Metrics() Metrics {
+	c := &e.metrics
+	e.mu.Lock()
+	owned, hot := int64(len(e.execs)), int64(e.hot.Len())
+	e.mu.Unlock()
+	return Metrics{
+		Turns: c.turns.Load(), Commits: c.commits.Load(), Groups: c.groups.Load(), Released: c.released.Load(),
+		Rebuilds: c.rebuilds.Load(), ReplayedTurns: c.replayedTurns.Load(), Evictions: c.evictions.Load(),
+		TurnFailures: c.turnFailures.Load(), Conflicts: c.conflicts.Load(), Dropped: c.dropped.Load(),
+		ActivitiesLocal: c.activitiesLocal.Load(), ActivitiesRow: c.activitiesRow.Load(),
+		ActivitiesFailed: c.activitiesFailed.Load(), Recovered: c.recovered.Load(),
+		Claimed: c.claimed.Load(), Buried: c.buried.Load(), Adopted: c.adopted.Load(), Abandonments: c.abandonments.Load(),
+		Owned: owned, Hot: hot,
+	}
+}

@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/internal/replay"
+	"github.com/durango-go/durango/provider"
+)
+
+// state is what is being done with an execution. At most one thing is.
+type state uint8
+
+const (
+	idle       state = iota // waiting for something to arrive
+	loading                 // history or mail is being read
+	queued                  // waiting for a goroutine to run its turn
+	running                 // a turn runs
+	committing              // a commit is under way
+	gone                    // dropped; whoever still points here must let go
+)
+
+// delivery is something that arrived and has not been recorded by a turn.
+type delivery struct {
+	event history.Event
+	// mail is its number in the mailbox; zero for the result of a local task,
+	// which exists nowhere else yet.
+	mail int64
+	// execution is the one whose command it answers; zero: it answers none.
+	execution int64
+}
+
+// execution is an instance in the memory of a node: owned, or only kept hot.
+type execution struct {
+	key provider.Key
+	id  string
+
+	mu    sync.Mutex
+	state state
+	node  provider.NodeKey // under which it is owned; zero: not owned
+	// charged: the claim counted an attempt that no commit has cleared.
+	charged  bool
+	attempts int64
+
+	// The row, as of the last commit.
+	name, version string
+	status        provider.Status
+	generation    int64 // the row's Execution
+	nextTurn      int64
+	readSeq       int64
+	historyFrom   int64
+	notBefore     int64
+	parent        provider.ParentLink
+	lastTime      int64 // of the last turn
+
+	// machine is nil when cold. current tells whether it runs generation, or
+	// the execution has yet to begin.
+	machine *replay.Machine
+	loaded  *provider.Loaded
+	// first are the deliveries that begin an execution which another one
+	// continued as; they come from its last turn.
+	first []history.Event
+
+	inbox    []delivery
+	mailSeen int64 // last message number handed over
+	needMail bool  // there is mail in the store beyond mailSeen
+	mailHint bool  // there may be, since before the commit under way
+
+	local map[int64]*task    // tasks in memory only, by command
+	extra []provider.NewTask // tasks that the next commit has to queue
+	// unrecorded counts the results of local tasks in the inbox. Like the
+	// tasks themselves they exist nowhere else.
+	unrecorded int
+
+	nextTimer int64
+	timerSet  int64 // what the timer heap knows; zero: nothing
+	idleSince time.Time
+	hot       *list.Element
+	hotBytes  int64
+
+	turn turnScratch
+}
+
+// turnScratch is memory reused from turn to turn. It belongs to whoever has
+// the execution running or committing.
+type turnScratch struct {
+	taken   []delivery
+	extra   []provider.NewTask
+	events  []history.Event
+	started []*task // local tasks that begin once the commit stands
+	stopped []int64 // local tasks that it withdraws
+	births  []birth // instances that it creates for this node
+	commit  provider.Commit
+	record  provider.Turn
+	buf     []byte
+	began   time.Time // zero while no turn runs
+	final   *history.Event
+	carried []history.Event // what begins the next execution
+	failing bool            // the commit is the record of a failure
+}
+
+// due reports whether a turn has something to take. The caller holds x.mu.
+func (x *execution) due(now int64) bool {
+	return len(x.inbox) > 0 || len(x.first) > 0 || len(x.extra) > 0 || x.nextTimer <= now
+}

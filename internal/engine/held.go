@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/provider"
+)
+
+// takeTasks claims tasks from the queue when workers are free.
+func (e *Engine) takeTasks(ctx context.Context) {
+	rest := e.o.MinPoll
+	for ctx.Err() == nil {
+		wait := rest
+		reply, limit, err := e.claimTasks(ctx)
+		switch {
+		case err != nil:
+			wait = e.o.MaxPoll
+		case len(reply.Tasks) > 0:
+			rest = e.o.MinPoll
+			wait = rest
+			if len(reply.Tasks) == limit {
+				wait = 0
+			}
+		default:
+			rest = min(2*rest, e.o.MaxPoll)
+		}
+		if err == nil && reply.NextDue != provider.Never {
+			wait = min(wait, max(0, time.Duration(reply.NextDue-e.clock.now())))
+		}
+		if limit == 0 {
+			wait = max(wait, e.o.MinPoll)
+		}
+		if !e.await(ctx, e.wakeTask, wait) {
+			return
+		}
+	}
+}
+
+func (e *Engine) claimTasks(ctx context.Context) (provider.TaskClaimReply, int, error) {
+	reply := provider.TaskClaimReply{NextDue: provider.Never}
+	limit := e.o.MaxActivities - int(e.workers.present.Load())
+	if !e.member() || limit <= 0 || len(e.filters) == 0 {
+		return reply, 0, nil
+	}
+	limit = min(limit, e.o.MaxPrefetch)
+	filters := make([]provider.TaskFilter, 0, len(e.filters))
+	for _, f := range e.filters {
+		act := e.activities[f.Name]
+		if act.MaxConcurrent > 0 {
+			free := act.MaxConcurrent - int(act.running.Load())
+			if free <= 0 {
+				continue
+			}
+			limit = min(limit, free)
+		}
+		filters = append(filters, f)
+	}
+	if len(filters) == 0 {
+		return reply, 0, nil
+	}
+	node := e.nodeKey()
+	reply, err := e.store.ClaimTasks(ctx, provider.TaskClaim{Node: node, Filters: filters, Limit: limit})
+	if err != nil {
+		if errors.Is(err, provider.ErrNodeGone) {
+			e.lostMembership(node)
+		} else if ctx.Err() == nil {
+			e.o.Logger.Warn("claim of tasks failed", "error", err)
+		}
+		return reply, limit, err
+	}
+	e.clock.set(reply.Now)
+	for i := range reply.Tasks {
+		e.hold(&reply.Tasks[i], node)
+	}
+	return reply, limit, nil
+}
+
+// hold begins an attempt of a task that this node has taken from the queue.
+func (e *Engine) hold(row *provider.Task, node provider.NodeKey) {
+	t := &task{held: row, node: node}
+	answer := func(f *history.Failure) {
+		event := history.Event{Kind: history.ActivityFailed, Ref: row.Command, Attempt: row.Attempt, Failure: f}
+		e.finishHeld(t, provider.TaskFinish{TaskRef: row.Ref(), Message: history.AppendMessage(nil, &event)})
+	}
+	command, err := history.DecodeMessage(row.Payload)
+	if err != nil {
+		e.o.Logger.Error("task cannot be decoded", "instance", row.InstanceID, "activity", row.Name, "error", err)
+		answer(&history.Failure{Code: CodeUndecodable, Message: err.Error(), Final: true})
+		return
+	}
+	command.Time = row.ScheduledAt
+	t.command, t.policy = command, command.Policy
+	if lost(command.Policy, row.Attempt) {
+		answer(&history.Failure{Code: CodeWorkerLost, Final: true,
+			Message: fmt.Sprintf("activity %s: %d of %d attempts were lost with their worker or failed", row.Name, row.Attempt-1, command.Policy.MaxAttempts)})
+		return
+	}
+	if p := command.Policy; p != nil && p.ScheduleToClose > 0 && e.clock.now() >= row.ScheduledAt+p.ScheduleToClose {
+		answer(timeout(row.Name, "schedule-to-close", time.Duration(p.ScheduleToClose)))
+		return
+	}
+	t.act = e.activities[row.Name]
+	t.attempt = Attempt{
+		Key: row.Instance, Instance: row.InstanceID, Execution: row.Execution, Command: row.Command, Number: row.Attempt,
+		Name: row.Name, Input: command.Payload, ScheduledAt: time.Unix(0, row.ScheduledAt), Client: e.client, ctx: &t.ctx,
+	}
+	t.ctx.attempt = &t.attempt
+	e.mu.Lock()
+	e.held[row.Ref()] = t
+	e.mu.Unlock()
+	e.workers.present.Add(1)
+	t.act.running.Add(1)
+	e.workers.start(t)
+}
+
+// finishHeld ends this node's hold of a task.
+func (e *Engine) finishHeld(t *task, f provider.TaskFinish) {
+	if t.node != e.nodeKey() {
+		e.metrics.dropped.Add(1)
+		return
+	}
+	e.finishes.add(f)
+}
+
+// finishGroup writes the ends of held tasks, for as long as it takes.
+func (e *Engine) finishGroup(group []provider.TaskFinish) {
+	node := e.nodeKey()
+	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
+		errs, err := e.store.FinishTasks(e.ctx, node, group)
+		switch {
+		case err == nil:
+			e.finished(group, errs)
+			return
+		case errors.Is(err, provider.ErrNodeGone):
+			e.lostMembership(node)
+			return
+		case e.ctx.Err() != nil:
+			return
+		case retryable(err) || len(group) == 1:
+			e.o.Logger.Warn("end of a task will be repeated", "error", err, "tasks", len(group))
+			e.pause(delay)
+			if !retryable(err) && delay > 100*time.Millisecond {
+				e.o.Logger.Error("a task's result cannot be stored", "error", err)
+				return // heartbeats still hold it; the next node's attempt decides
+			}
+		default:
+			for i := range group {
+				e.finishGroup(group[i : i+1])
+			}
+			return
+		}
+	}
+}
+
+func (e *Engine) finished(group []provider.TaskFinish, errs []error) {
+	again := false
+	e.mu.Lock()
+	for i := range group {
+		delete(e.held, group[i].TaskRef)
+	}
+	e.mu.Unlock()
+	for i := range group {
+		switch {
+		case errors.Is(errs[i], provider.ErrStale):
+			e.metrics.dropped.Add(1)
+		case errs[i] != nil:
+			e.o.Logger.Error("end of a task refused", "instance", int64(group[i].Instance), "error", errs[i])
+		case group[i].Message != nil:
+			e.mailCame(group[i].Instance, true)
+			again = true
+		default:
+			poke(e.wakeTask)
+		}
+	}
+	if again {
+		poke(e.wake)
+	}
+}

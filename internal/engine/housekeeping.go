@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/durango-go/durango/provider"
+)
+
+// housekeeping looks over all executions now and then: turns that do not end,
+// and instances that have waited so long that they need no owner.
+func (e *Engine) housekeeping(ctx context.Context) {
+	interval := max(min(e.o.TurnTimeout, e.o.IdleRelease, 4*time.Second)/4, time.Millisecond)
+	for e.await(ctx, nil, interval) {
+		e.mu.Lock()
+		all := make([]*execution, 0, len(e.execs))
+		for _, x := range e.execs {
+			all = append(all, x)
+		}
+		e.mu.Unlock()
+		now := time.Now()
+		for _, x := range all {
+			if !x.mu.TryLock() {
+				continue
+			}
+			switch {
+			case x.state == running && !x.turn.began.IsZero() && now.Sub(x.turn.began) > e.o.TurnTimeout:
+				e.giveUp(x, now.Sub(x.turn.began))
+			case x.state == idle && x.node != 0 && len(x.local) == 0 && len(x.inbox) == 0 &&
+				now.Sub(x.idleSince) > e.o.IdleRelease && !e.draining.Load():
+				e.leaveIdle(x, running)
+				e.release(x, "")
+			}
+			x.mu.Unlock()
+		}
+	}
+}
+
+// giveUp ends the ownership of an instance whose turn hangs: the goroutine
+// cannot be stopped, but what it may still commit will find another owner. Its
+// place among the turns stays taken for as long as it hangs. The caller holds
+// x.mu.
+func (e *Engine) giveUp(x *execution, after time.Duration) {
+	stacks := stuckStacks()
+	e.o.Logger.Error("turn does not end", "instance", x.id, "turn", x.nextTurn, "after", after.Round(time.Millisecond),
+		"stacks", stacks)
+	// The stuck goroutine still uses x; its successor carries the release.
+	y := &execution{
+		key: x.key, id: x.id, node: x.node, charged: x.charged, attempts: x.attempts,
+		name: x.name, version: x.version, status: x.status, generation: x.generation, nextTurn: x.nextTurn,
+		readSeq: x.readSeq, historyFrom: x.historyFrom, parent: x.parent, nextTimer: provider.Never,
+		local: x.local, inbox: x.inbox, extra: x.extra, unrecorded: x.unrecorded,
+	}
+	y.turn.taken = append(y.turn.taken, x.turn.taken...)
+	y.turn.extra = append(y.turn.extra, x.turn.extra...)
+	x.local, x.inbox, x.extra = nil, nil, nil
+	e.forget(x)
+	e.mu.Lock()
+	e.execs[y.key] = y
+	e.mu.Unlock()
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.state = running
+	e.busy.Add(1)
+	e.failTurn(y, fmt.Errorf("the turn did not end within %s; the code that hangs:\n%s", e.o.TurnTimeout, stacks))
+}
+
+// stuckStacks returns the stacks of coroutines that are not parked.
+func stuckStacks() string {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	var b strings.Builder
+	for _, g := range bytes.Split(buf, []byte("\n\n")) {
+		header, _, _ := bytes.Cut(g, []byte("\n"))
+		if !bytes.Contains(g, []byte("internal/coro.")) || bytes.Contains(header, []byte("[coroutine")) {
+			continue
+		}
+		b.Write(g)
+		b.WriteString("\n\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,280 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/provider"
+)
+
+// handoff is a message that goes from one execution of this node to another
+// without being read back from the store.
+type handoff struct {
+	key       provider.Key
+	seq       int64
+	execution int64
+	payload   []byte
+}
+
+// handMails delivers what the committer gathered while it held executions.
+func (e *Engine) handMails() {
+	for _, h := range e.handoffs {
+		e.handMail(h.key, h.seq, h.execution, h.payload)
+	}
+	clear(e.handoffs)
+	e.handoffs = e.handoffs[:0]
+}
+
+// handMail gives a message that has just been stored to its receiver, if it is
+// the next one; what lies beyond a gap is read from the store.
+func (e *Engine) handMail(key provider.Key, seq, execution int64, payload []byte) {
+	x := e.lookup(key)
+	if x == nil {
+		poke(e.wake)
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.node == 0 || x.state == gone {
+		poke(e.wake)
+		return
+	}
+	if seq <= x.mailSeen {
+		return
+	}
+	event, err := history.DecodeMessage(payload)
+	if err != nil || seq != x.mailSeen+1 || x.needMail || len(x.inbox) >= e.o.InboxSize {
+		x.needMail = true
+	} else {
+		x.mailSeen = seq
+		x.inbox = append(x.inbox, delivery{event: event, mail: seq, execution: execution})
+	}
+	if e.poke(x) {
+		e.turns.push(x)
+	}
+}
+
+// loadGroup reads what the executions of a group lack: history, mail, or both.
+func (e *Engine) loadGroup(group []*execution) {
+	batch := make([]provider.LoadRequest, len(group))
+	for i, x := range group {
+		x.mu.Lock()
+		batch[i] = provider.LoadRequest{Key: x.key, AfterMail: x.mailSeen, MaxMail: max(1, e.o.InboxSize-len(x.inbox))}
+		if x.machine != nil {
+			batch[i].FromTurn = x.nextTurn
+		}
+		x.mu.Unlock()
+	}
+	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
+		loaded, err := e.store.Load(e.ctx, batch)
+		switch {
+		case err == nil:
+			for i, x := range group {
+				e.loaded(x, &loaded[i])
+			}
+			return
+		case e.ctx.Err() != nil:
+			return
+		case retryable(err) || len(group) == 1:
+			e.o.Logger.Warn("load will be repeated", "error", err, "instances", len(group))
+			e.pause(delay)
+		default:
+			for i := range group {
+				e.loadGroup(group[i : i+1])
+			}
+			return
+		}
+	}
+}
+
+// loaded takes in what was read of x.
+func (e *Engine) loaded(x *execution, l *provider.Loaded) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.state != loading {
+		return
+	}
+	row := &l.Instance
+	if l.Err != nil || row.Owner != x.node || x.node == 0 {
+		e.forget(x)
+		return
+	}
+	if x.machine != nil && (row.NextTurn != x.nextTurn || row.Execution != x.generation) {
+		// The hot copy is of another time: read again, whole.
+		e.closeMachine(x)
+		x.nextTurn, x.mailSeen, x.inbox = row.NextTurn, row.ReadSeq, nil
+		e.loads.add(x)
+		return
+	}
+	if x.machine == nil {
+		e.adoptRow(x, row)
+		x.loaded = l
+	}
+	for i := range l.Mail {
+		m := &l.Mail[i]
+		event, err := history.DecodeMessage(m.Payload)
+		if err != nil {
+			x.state = running
+			e.failTurn(x, fmt.Errorf("message %d of the mailbox: %w", m.Seq, err))
+			return
+		}
+		if m.Refused != provider.NotRefused {
+			refusal(&event, m.Refused)
+		}
+		if m.Seq <= x.mailSeen {
+			continue
+		}
+		x.mailSeen = m.Seq
+		x.inbox = append(x.inbox, delivery{event: event, mail: m.Seq, execution: m.Execution})
+	}
+	x.needMail = l.MoreMail || x.mailHint
+	x.mailHint = false
+	if e.draining.Load() {
+		e.enterIdle(x)
+		e.handOver(x)
+		return
+	}
+	if x.loaded != nil || x.due(e.clock.now()) {
+		x.state = queued
+		e.turns.push(x)
+		return
+	}
+	e.enterIdle(x)
+	if x.charged && len(x.local) == 0 {
+		e.leaveIdle(x, running)
+		e.release(x, "")
+		return
+	}
+	if e.poke(x) {
+		e.turns.push(x)
+	}
+}
+
+// adoptRow takes over what the store says of an instance.
+func (e *Engine) adoptRow(x *execution, row *provider.Instance) {
+	x.id, x.name, x.version, x.status = row.ID, row.Name, row.Version, row.Status
+	x.generation, x.nextTurn, x.historyFrom = row.Execution, row.NextTurn, row.HistoryFrom
+	x.readSeq, x.parent = row.ReadSeq, row.Parent
+	x.mailSeen = max(x.mailSeen, row.ReadSeq)
+	x.nextTimer = provider.Never
+}
+
+// rebuild replays the history of x, page by page, and finds the tasks that
+// were lost with the memory of another node.
+func (e *Engine) rebuild(x *execution, l *provider.Loaded) error {
+	e.metrics.rebuilds.Add(1)
+	for {
+		for i := range l.Turns {
+			if err := e.replayTurn(x, &l.Turns[i]); err != nil {
+				return err
+			}
+		}
+		if !l.MoreTurns {
+			break
+		}
+		next := l.Turns[len(l.Turns)-1].Number + 1
+		more, err := e.loadTurns(x.key, next)
+		if err != nil {
+			return err
+		}
+		l.Turns, l.MoreTurns = more.Turns, more.MoreTurns
+	}
+	if x.machine == nil {
+		return nil
+	}
+	e.recover(x, l)
+	x.mu.Lock()
+	e.remember(x)
+	x.mu.Unlock()
+	return nil
+}
+
+// loadTurns reads a page of history, for as long as it takes.
+func (e *Engine) loadTurns(key provider.Key, from int64) (*provider.Loaded, error) {
+	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
+		page, err := e.store.Load(e.ctx, []provider.LoadRequest{{Key: key, FromTurn: from, MaxMail: 1}})
+		switch {
+		case err == nil && page[0].Err == nil:
+			return &page[0], nil
+		case err == nil:
+			return nil, page[0].Err
+		case e.ctx.Err() != nil || !retryable(err):
+			return nil, err
+		}
+		e.pause(delay)
+	}
+}
+
+// replayTurn feeds one recorded turn to the machine of x.
+func (e *Engine) replayTurn(x *execution, row *provider.Turn) error {
+	deliveries, commands, err := history.DecodeTurn(row.Events)
+	if err != nil {
+		return fmt.Errorf("turn %d: %w", row.Number, err)
+	}
+	e.metrics.replayedTurns.Add(1)
+	x.lastTime = row.Time
+	if row.Execution != x.generation {
+		// The turn that continued as new: it begins the execution if no turn
+		// of that follows.
+		last := &commands[len(commands)-1]
+		if last.Kind != history.ContinuedAsNew {
+			return fmt.Errorf("turn %d belongs to execution %d and does not continue as new", row.Number, row.Execution)
+		}
+		x.first = e.successor(x, last)
+		return nil
+	}
+	if x.machine == nil {
+		if len(deliveries) == 0 || deliveries[0].Kind != history.Started {
+			return fmt.Errorf("turn %d: %w: an execution that does not begin with Started", row.Number, history.ErrCorrupt)
+		}
+		x.first = nil
+		if err := e.begin(x, &deliveries[0]); err != nil {
+			return err
+		}
+	}
+	return x.machine.Replay(&history.Turn{
+		Number: row.Number, Execution: row.Execution, CommitID: row.CommitID, Time: row.Time,
+		Deliveries: deliveries, Commands: commands,
+	})
+}
+
+// recover queues the tasks that the history says are open, that have no row,
+// no answer in the whole of the mailbox, and do not run here. They were begun
+// by a node that is gone, so their first attempt is spent.
+func (e *Engine) recover(x *execution, l *provider.Loaded) {
+	known := make(map[int64]bool, len(l.Tasks)+len(l.Answered))
+	for _, c := range l.Tasks {
+		known[c] = true
+	}
+	for _, c := range l.Answered {
+		known[c] = true
+	}
+	for _, row := range x.turn.extra {
+		known[row.Command] = true
+	}
+	now := e.clock.now()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for i := range x.turn.taken {
+		known[x.turn.taken[i].event.Ref] = true
+	}
+	for i := range x.inbox {
+		known[x.inbox[i].event.Ref] = true
+	}
+	x.machine.OpenActivities(func(cmd *history.Event) bool {
+		if _, running := x.local[cmd.Seq]; running || known[cmd.Seq] {
+			return true
+		}
+		e.metrics.recovered.Add(1)
+		at := cmd.Time
+		if at == 0 {
+			at = now
+		}
+		x.turn.extra = append(x.turn.extra, provider.NewTask{
+			Command: cmd.Seq, Name: cmd.Name, Pool: cmd.Pool, Session: cmd.Session,
+			Attempt: 1, VisibleAt: now, ScheduledAt: at, Payload: history.AppendMessage(nil, cmd),
+		})
+		return true
+	})
+}

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"log/slog"
+	"os"
+	"time"
+)
+
+// Options tune a node. The root package documents and validates them; here
+// the zero value of each field is replaced by its default.
+type Options struct {
+	// Name identifies the node to people. Default: the host's name.
+	Name string
+	// Version is the module's version, shown to people.
+	Version string
+	Logger  *slog.Logger
+	// MaxActivities bounds the activities that run at once. Default 1024.
+	MaxActivities int
+	// MaxTurns bounds the turns that run at once. Default 64.
+	MaxTurns int
+	// MaxHot and MaxHotBytes bound the executions kept in memory between
+	// turns. Default 10,000 and 512 MiB.
+	MaxHot      int
+	MaxHotBytes int64
+	// InboxSize bounds the messages of one instance held in memory; what does
+	// not fit stays in the store. Default 1024.
+	InboxSize int
+	// MinPrefetch and MaxPrefetch bound how many instances one claim may take.
+	// Default 16 and 1024.
+	MinPrefetch, MaxPrefetch int
+	// Lease is how long a node's beat must stand still before others declare
+	// it dead. Default 15 s.
+	Lease time.Duration
+	// MinPoll and MaxPoll bound the pause between looks at the store when
+	// nothing has been announced. Default 20 ms and 500 ms.
+	MinPoll, MaxPoll time.Duration
+	// IdleRelease is how long an owned instance may wait before its ownership
+	// is given up; sleeps that are longer are given up at once. Default 10 s.
+	IdleRelease time.Duration
+	// TurnTimeout is how long a turn may run without waiting before it is
+	// reported as stuck. Default 10 s.
+	TurnTimeout time.Duration
+	// MinBackoff and MaxBackoff bound the pause after a turn failed, which
+	// doubles with each failure. Default 1 s and 5 min.
+	MinBackoff, MaxBackoff time.Duration
+	// DrainTimeout bounds how long a stopping node waits for activities that
+	// do not heed their context. Default 10 s.
+	DrainTimeout time.Duration
+	// MaxEventSize is the largest payload; zero means the store's limit.
+	MaxEventSize int
+}
+
+func (o Options) withDefaults() Options {
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	defd := func(p *time.Duration, v time.Duration) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	if o.Name == "" {
+		o.Name, _ = os.Hostname()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	def(&o.MaxActivities, 1024)
+	def(&o.MaxTurns, 64)
+	def(&o.MaxHot, 10_000)
+	if o.MaxHotBytes == 0 {
+		o.MaxHotBytes = 512 << 20
+	}
+	def(&o.InboxSize, 1024)
+	def(&o.MinPrefetch, 16)
+	def(&o.MaxPrefetch, 1024)
+	defd(&o.Lease, 15*time.Second)
+	defd(&o.MinPoll, 20*time.Millisecond)
+	defd(&o.MaxPoll, 500*time.Millisecond)
+	defd(&o.IdleRelease, 10*time.Second)
+	defd(&o.TurnTimeout, 10*time.Second)
+	defd(&o.MinBackoff, time.Second)
+	defd(&o.MaxBackoff, 5*time.Minute)
+	defd(&o.DrainTimeout, 10*time.Second)
+	return o
+}

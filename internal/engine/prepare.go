@@ -1,0 +1,297 @@
+package engine
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/provider"
+)
+
+// birth is a child that begins its life on this node.
+type birth struct {
+	instance *provider.NewInstance
+	index    int // among the commit's children
+}
+
+// reset makes x.turn.commit an empty commit of what x already is.
+func (e *Engine) reset(x *execution, read int64) *provider.Commit {
+	s := &x.turn
+	c := &s.commit
+	*c = provider.Commit{
+		Key: x.key, CommitID: rand.Int64N(1<<62) + 1, Expect: x.nextTurn, ReadSeq: read,
+		Status: x.status, Execution: x.generation, Name: x.name, Version: x.version, HistoryFrom: x.historyFrom,
+		Tasks: c.Tasks[:0], Children: c.Children[:0], Messages: c.Messages[:0], CancelTasks: c.CancelTasks[:0],
+	}
+	s.started, s.stopped, s.births = s.started[:0], s.stopped[:0], s.births[:0]
+	s.final, s.carried, s.failing = nil, nil, false
+	c.Tasks = append(c.Tasks, s.extra...)
+	return c
+}
+
+// prepareBare prepares a commit without a turn: mail that changed nothing is
+// consumed, tasks that were in memory only are queued.
+func (e *Engine) prepareBare(x *execution, read int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c := e.reset(x, read)
+	c.OpenLocal = len(x.local) + x.unrecorded
+	c.DueAt = e.dueAt(x, c.OpenLocal)
+}
+
+// dueAt says when x needs an owner without mail.
+func (e *Engine) dueAt(x *execution, local int) int64 {
+	switch {
+	case local > 0 || len(x.first) > 0 || x.nextTurn == 1:
+		return 0
+	case x.machine == nil:
+		return x.nextTimer
+	}
+	return x.machine.Pending().NextTimer
+}
+
+// prepareTurn turns the commands of a turn into its commit. Nothing happens
+// yet: tasks that begin here are only reserved.
+func (e *Engine) prepareTurn(x *execution, now, read int64, commands []history.Event) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := &x.turn
+	c := e.reset(x, read)
+	s.buf = history.AppendTurn(s.buf[:0], s.events, commands)
+	if limit := e.o.MaxEventSize; limit > 0 && len(s.buf) > limit {
+		return fmt.Errorf("turn %d takes %d bytes, the store's limit is %d", x.nextTurn, len(s.buf), limit)
+	}
+	s.record = provider.Turn{
+		Number: x.nextTurn, Execution: x.generation, CommitID: c.CommitID, Time: now,
+		Deliveries: len(s.events), Commands: len(commands), Events: s.buf,
+	}
+	c.Turn = &s.record
+	c.Status = provider.Running
+	for i := range commands {
+		e.command(x, now, commands, i)
+	}
+	local := len(x.local) - len(s.stopped) + len(s.started) + x.unrecorded
+	if s.final != nil {
+		e.prepareEnd(x, now)
+		local = 0
+	}
+	c.OpenLocal = local
+	switch {
+	case s.carried != nil:
+		c.DueAt = 0
+	case s.final != nil:
+		c.DueAt = provider.Never
+	case local > 0:
+		c.DueAt = 0
+	default:
+		p := x.machine.Pending()
+		c.DueAt = p.NextTimer
+		// A sleep that is long gives up the instance by the same write.
+		c.Release = p.Activities == 0 && p.Children == 0 && p.Signals == 0 &&
+			p.NextTimer != provider.Never && p.NextTimer > now+int64(e.o.IdleRelease)
+	}
+	return nil
+}
+
+// command adds the effects of one command to the commit.
+func (e *Engine) command(x *execution, now int64, all []history.Event, i int) {
+	s, c, cmd := &x.turn, &x.turn.commit, &all[i]
+	switch cmd.Kind {
+	case history.ActivityScheduled:
+		if !withdrawn(all[i+1:], cmd.Seq, history.ActivityCanceled) {
+			e.schedule(x, now, cmd)
+		}
+	case history.ActivityCanceled:
+		if cmd.Ref >= all[0].Seq { // scheduled in this turn, never started
+			return
+		}
+		if _, ok := x.local[cmd.Ref]; ok {
+			s.stopped = append(s.stopped, cmd.Ref)
+			return
+		}
+		c.CancelTasks = append(c.CancelTasks, cmd.Ref)
+	case history.ChildStarted:
+		if !withdrawn(all[i+1:], cmd.Seq, history.ChildCanceled) {
+			e.child(x, cmd)
+		}
+	case history.ChildCanceled:
+		if cmd.Ref < all[0].Seq {
+			e.cancelChild(x, cmd.Target, "canceled by its parent")
+		}
+	case history.SignalSent:
+		signal := history.Event{Kind: history.SignalReceived, Name: cmd.Name, Payload: cmd.Payload}
+		refused := history.Event{Kind: history.SignalRefused, Ref: cmd.Seq, Failure: &history.Failure{Message: cmd.Target}}
+		c.Messages = append(c.Messages, provider.Message{
+			To: provider.Target{ID: cmd.Target}, Payload: history.AppendMessage(nil, &signal),
+			FromCommand: cmd.Seq, Refusal: history.AppendMessage(nil, &refused),
+		})
+	case history.StatusSet:
+		c.CustomStatus = cmd.Payload
+	default:
+		if cmd.Kind.Terminal() {
+			final := *cmd
+			s.final = &final
+		}
+	}
+}
+
+// withdrawn reports whether one of the commands takes back command seq.
+// Withdrawals in the turn that schedules are rare, so most turns pay for a
+// look at a few bytes.
+func withdrawn(later []history.Event, seq int64, kind history.Kind) bool {
+	for i := range later {
+		if later[i].Kind == kind && later[i].Ref == seq {
+			return true
+		}
+	}
+	return false
+}
+
+// schedule takes an activity to a local worker if one is free and can run it,
+// else to the queue.
+func (e *Engine) schedule(x *execution, now int64, cmd *history.Event) {
+	act := e.activities[cmd.Name]
+	if act != nil && act.Pool == cmd.Pool && cmd.Session == "" && e.workers.reserve(act, e.localLimit()) {
+		e.metrics.activitiesLocal.Add(1)
+		x.turn.started = append(x.turn.started, e.newTask(x, act, cmd, now))
+		return
+	}
+	e.metrics.activitiesRow.Add(1)
+	row := provider.NewTask{
+		Command: cmd.Seq, Name: cmd.Name, Pool: cmd.Pool, Session: cmd.Session,
+		VisibleAt: now, ScheduledAt: now, Payload: history.AppendMessage(nil, cmd),
+	}
+	x.turn.commit.Tasks = append(x.turn.commit.Tasks, row)
+}
+
+// localLimit is how many tasks may wait and run in this node's memory. What is
+// beyond goes where other nodes find it; a node that is alone keeps more,
+// because nobody would.
+func (e *Engine) localLimit() int {
+	if e.alone.Load() {
+		return 16 * e.o.MaxActivities
+	}
+	return e.o.MaxActivities
+}
+
+func (e *Engine) child(x *execution, cmd *history.Event) {
+	s, c := &x.turn, &x.turn.commit
+	started := history.Event{Kind: history.Started, Name: cmd.Name, Version: cmd.Version, Payload: cmd.Payload}
+	n := provider.NewInstance{
+		Key: provider.NewKey(), ID: cmd.Target, Name: cmd.Name, Version: cmd.Version, Command: cmd.Seq,
+		NotBefore: cmd.Time,
+	}
+	if !cmd.Detached {
+		n.Parent = provider.ParentLink{Key: x.key, ID: x.id, Execution: x.generation, Command: cmd.Seq}
+		started.Parent = &history.Parent{Key: int64(x.key), ID: x.id, Execution: x.generation, Seq: cmd.Seq}
+	}
+	n.Start = history.AppendMessage(nil, &started)
+	refused := history.Event{Kind: history.ChildFailed, Ref: cmd.Seq, Failure: &history.Failure{Message: cmd.Target}}
+	n.Refusal = history.AppendMessage(nil, &refused)
+	n.Owned = n.NotBefore == 0 && e.takesOn(n.Name, n.Version)
+	c.Children = append(c.Children, n)
+	if n.Owned {
+		s.births = append(s.births, birth{index: len(c.Children) - 1})
+	}
+}
+
+// takesOn reports whether an instance may be born on this node.
+func (e *Engine) takesOn(name, version string) bool {
+	return e.member() && e.resolve(name, version) != nil && e.busy.Load() < int64(e.o.MaxHot)
+}
+
+func (e *Engine) cancelChild(x *execution, id, reason string) {
+	cancel := history.Event{Kind: history.CancelRequested, Text: reason}
+	x.turn.commit.Messages = append(x.turn.commit.Messages, provider.Message{
+		To: provider.Target{ID: id}, IfParent: x.key, Payload: history.AppendMessage(nil, &cancel),
+	})
+}
+
+// prepareEnd adds what follows from the end of an execution: the next one, or
+// the outcome and the notice to the parent; and in both cases the close policy
+// of the children.
+func (e *Engine) prepareEnd(x *execution, now int64) {
+	s, c := &x.turn, &x.turn.commit
+	final := s.final
+	x.machine.OpenChildren(func(child *history.Event) bool {
+		switch {
+		case child.Detached || child.Close == history.CloseAbandon:
+		case child.Close == history.CloseTerminate:
+			end := Terminated("its parent " + x.id + " ended")
+			c.Messages = append(c.Messages, provider.Message{
+				To: provider.Target{ID: child.Target}, IfParent: x.key, Terminate: true, Payload: history.AppendMessage(nil, &end),
+			})
+		default:
+			e.cancelChild(x, child.Target, "its parent ended")
+		}
+		return true
+	})
+	for _, t := range s.started { // never begun: their execution is over
+		e.workers.unreserve(t.act)
+	}
+	s.started = s.started[:0]
+	s.stopped = s.stopped[:0]
+	c.Tasks = c.Tasks[:0]
+	c.CancelTasks = c.CancelTasks[:0]
+
+	if final.Kind == history.ContinuedAsNew {
+		c.Execution = x.generation + 1
+		c.HistoryFrom = x.nextTurn
+		c.Version = final.Version
+		s.carried = e.successor(x, final)
+		return
+	}
+	c.Status = statusOf(final.Kind)
+	c.Outcome = history.AppendMessage(nil, final)
+	if x.parent.Key != 0 {
+		notice := Notice(final, x.parent.Command)
+		c.Messages = append(c.Messages, provider.Message{
+			To: provider.Target{Key: x.parent.Key}, Execution: x.parent.Execution, Command: x.parent.Command,
+			Payload: history.AppendMessage(nil, &notice),
+		})
+	}
+}
+
+// successor is what begins the execution after one that continued as new:
+// everything comes from that command, nothing from the store's row.
+func (e *Engine) successor(x *execution, final *history.Event) []history.Event {
+	started := history.Event{Kind: history.Started, Name: x.name, Version: final.Version, Payload: final.Payload}
+	if final.Name != "" {
+		started.Name = final.Name
+	}
+	if x.parent.Key != 0 {
+		started.Parent = &history.Parent{Key: int64(x.parent.Key), ID: x.parent.ID, Execution: x.parent.Execution, Seq: x.parent.Command}
+	}
+	return append([]history.Event{started}, final.Carried...)
+}
+
+// statusOf owns the transition from a terminal command to a status.
+func statusOf(k history.Kind) provider.Status {
+	switch k {
+	case history.Completed:
+		return provider.Completed
+	case history.Canceled:
+		return provider.Canceled
+	default:
+		return provider.Failed
+	}
+}
+
+// Notice is what a parent is told of its child's end.
+func Notice(final *history.Event, command int64) history.Event {
+	switch final.Kind {
+	case history.Completed:
+		return history.Event{Kind: history.ChildCompleted, Ref: command, Payload: final.Payload}
+	case history.Canceled:
+		return history.Event{Kind: history.ChildFailed, Ref: command,
+			Failure: &history.Failure{Code: CodeCanceled, Message: final.Text, Final: true}}
+	default:
+		return history.Event{Kind: history.ChildFailed, Ref: command, Failure: final.Failure}
+	}
+}
+
+// Terminated is the terminal command of an instance that was stopped without
+// running its code.
+func Terminated(reason string) history.Event {
+	return history.Event{Kind: history.Failed, Failure: &history.Failure{Code: CodeTerminated, Message: reason, Final: true}}
+}

@@ -1,0 +1,240 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/provider"
+)
+
+var errCanceled = context.Canceled
+
+// task is one attempt of an activity on this node: local, known to nobody
+// else and found again from the history after a crash, or held, with a row in
+// the store.
+type task struct {
+	ctx     taskContext
+	attempt Attempt
+	act     *activity
+	command history.Event
+	x       *execution     // of a local task
+	held    *provider.Task // of a held one
+	node    provider.NodeKey
+	policy  *history.Policy
+	// settled: the attempt has its result, or nobody wants it any more.
+	settled atomic.Bool
+}
+
+// activity is a registered activity with the number of its tasks here.
+type activity struct {
+	Activity
+	running atomic.Int64
+}
+
+// workers runs tasks on a bounded number of goroutines, which exist only
+// while there is work.
+type workers struct {
+	e       *Engine
+	mu      sync.Mutex
+	queue   ring[*task]
+	active  int
+	present atomic.Int64 // queued and running
+}
+
+// reserve takes room for a task on this node, if there is any.
+func (w *workers) reserve(a *activity, limit int) bool {
+	if w.present.Add(1) > int64(limit) {
+		w.present.Add(-1)
+		return false
+	}
+	if a.running.Add(1) > int64(a.MaxConcurrent) && a.MaxConcurrent > 0 {
+		a.running.Add(-1)
+		w.present.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (w *workers) unreserve(a *activity) {
+	a.running.Add(-1)
+	w.present.Add(-1)
+}
+
+// start hands a reserved task to a worker.
+func (w *workers) start(t *task) {
+	w.mu.Lock()
+	w.queue.push(t)
+	spawn := w.active < w.e.o.MaxActivities
+	if spawn {
+		w.active++
+	}
+	w.mu.Unlock()
+	if spawn {
+		w.e.wg.Go(w.loop)
+	}
+}
+
+func (w *workers) loop() {
+	for {
+		w.mu.Lock()
+		t, ok := w.queue.pop()
+		if !ok {
+			w.active--
+			w.mu.Unlock()
+			return
+		}
+		w.mu.Unlock()
+		w.run(t)
+	}
+}
+
+// run runs one attempt to its end. Should the user's code end the goroutine
+// (runtime.Goexit), the attempt fails and another goroutine takes over.
+func (w *workers) run(t *task) {
+	returned := false
+	var result []byte
+	var failure *history.Failure
+	defer func() {
+		if !returned {
+			w.mu.Lock()
+			w.active--
+			w.mu.Unlock()
+			failure = &history.Failure{Code: CodePanic, Message: "the activity ended its goroutine"}
+			w.unreserve(t.act)
+			w.settle(t, nil, failure)
+		}
+	}()
+	if !t.settled.Load() {
+		w.arm(t)
+		result, failure = t.act.Run(&t.ctx, &t.attempt)
+		if t.ctx.timer != nil {
+			t.ctx.timer.Stop()
+		}
+	}
+	returned = true
+	w.unreserve(t.act)
+	w.settle(t, result, failure)
+}
+
+// arm sets the attempt's deadline: when it passes the attempt has failed,
+// whether or not the activity heeds its context.
+func (w *workers) arm(t *task) {
+	now := w.e.clock.now()
+	at, which := deadline(t.policy, t.command.Time, now)
+	if at == provider.Never {
+		return
+	}
+	left := time.Duration(at - now)
+	t.ctx.mu.Lock()
+	defer t.ctx.mu.Unlock()
+	t.ctx.deadline = time.Now().Add(left)
+	t.attempt.Deadline = t.ctx.deadline
+	t.ctx.timer = time.AfterFunc(left, func() {
+		t.ctx.cancel(context.DeadlineExceeded, context.DeadlineExceeded)
+		w.settle(t, nil, timeout(t.command.Name, which, left))
+	})
+}
+
+func timeout(name, which string, after time.Duration) *history.Failure {
+	return &history.Failure{
+		Code:    CodeTimeout,
+		Message: fmt.Sprintf("activity %s: %s timeout after %s", name, which, after),
+		Type:    which,
+	}
+}
+
+// settle takes an attempt's result to where it belongs. Only the first call
+// for a task counts.
+func (w *workers) settle(t *task, result []byte, failure *history.Failure) {
+	if t.settled.Swap(true) {
+		return
+	}
+	if failure != nil {
+		now := w.e.clock.now()
+		if at, again := retryAt(t.policy, t.attempt.Number, failure, t.command.Time, now, rand.Float64()); again {
+			w.retry(t, at, failure)
+			return
+		}
+		w.e.metrics.activitiesFailed.Add(1)
+		w.finish(t, history.Event{Kind: history.ActivityFailed, Ref: t.attempt.Command, Attempt: number(t.attempt.Number), Failure: failure})
+		return
+	}
+	w.finish(t, history.Event{Kind: history.ActivityCompleted, Ref: t.attempt.Command, Attempt: number(t.attempt.Number), Payload: result})
+}
+
+// number leaves out the usual attempt, the first, so that it takes no room.
+func number(n int64) int64 {
+	if n == 1 {
+		return 0
+	}
+	return n
+}
+
+func (w *workers) finish(t *task, answer history.Event) {
+	if t.held != nil {
+		w.e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), Message: history.AppendMessage(nil, &answer)})
+		return
+	}
+	w.e.localDone(t, answer)
+}
+
+func (w *workers) retry(t *task, at int64, failure *history.Failure) {
+	reason := history.AppendMessage(nil, &history.Event{Kind: history.ActivityFailed, Ref: t.attempt.Command, Failure: failure})
+	if t.held != nil {
+		w.e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), VisibleAt: at, Failure: reason})
+		return
+	}
+	row := t.row()
+	row.VisibleAt, row.Failure = at, reason
+	w.e.requeue(t, row)
+}
+
+// row is the task as the store keeps it: what a local task becomes when it
+// has to be tried again, or by another node.
+func (t *task) row() provider.NewTask {
+	return provider.NewTask{
+		Command:     t.command.Seq,
+		Name:        t.command.Name,
+		Pool:        t.command.Pool,
+		Session:     t.command.Session,
+		Attempt:     t.attempt.Number,
+		ScheduledAt: t.command.Time,
+		Payload:     history.AppendMessage(nil, &t.command),
+	}
+}
+
+// ring is a queue that keeps its memory.
+type ring[T any] struct {
+	items []T
+	head  int
+	n     int
+}
+
+func (r *ring[T]) push(v T) {
+	if r.n == len(r.items) {
+		grown := make([]T, max(16, 2*len(r.items)))
+		for i := range r.n {
+			grown[i] = r.items[(r.head+i)%len(r.items)]
+		}
+		r.items, r.head = grown, 0
+	}
+	r.items[(r.head+r.n)%len(r.items)] = v
+	r.n++
+}
+
+func (r *ring[T]) pop() (T, bool) {
+	var zero T
+	if r.n == 0 {
+		return zero, false
+	}
+	v := r.items[r.head]
+	r.items[r.head] = zero
+	r.head = (r.head + 1) % len(r.items)
+	r.n--
+	return v, true
+}
