@@ -1,0 +1,131 @@
+package durango
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/internal/engine"
+	"github.com/durango-go/durango/internal/replay"
+)
+
+// Activity is the handle of an activity: a durable name with the types of its
+// input and output. Orchestrations call it; a node that is to run it registers
+// what [Activity.Bind] returns.
+type Activity[In, Out any] struct{ d *declaration }
+
+// NewActivity declares an activity. The name is what the store keeps: at most
+// 255 bytes without control characters, and not beginning with "durango/".
+func NewActivity[In, Out any](name string) Activity[In, Out] {
+	return Activity[In, Out]{declare("activity", name)}
+}
+
+// DefineActivity declares an activity and binds it, in one line.
+func DefineActivity[In, Out any](name string, fn func(context.Context, In) (Out, error)) BoundActivity[In, Out] {
+	return NewActivity[In, Out](name).Bind(fn)
+}
+
+// Name returns the declared name.
+func (a Activity[In, Out]) Name() string { return a.d.or().name }
+
+// With returns a copy of the handle with o's non-zero fields put over the
+// handle's own.
+func (a Activity[In, Out]) With(o CallOptions) Activity[In, Out] {
+	return Activity[In, Out]{a.d.with(o)}
+}
+
+// Bind names the function that runs the activity. It gets a plain
+// context.Context, which ends at the attempt's deadline and when the activity
+// is canceled, may do anything, and runs at least once.
+func (a Activity[In, Out]) Bind(fn func(context.Context, In) (Out, error)) BoundActivity[In, Out] {
+	return BoundActivity[In, Out]{Activity: a, fn: fn}
+}
+
+// Call schedules the activity and waits for its result.
+func (a Activity[In, Out]) Call(ctx *Context, in In) (Out, error) {
+	op, err := a.schedule(ctx, &in)
+	if err != nil {
+		return *new(Out), err
+	}
+	return awaitResult[Out](ctx, a.d, op)
+}
+
+// Go schedules the activity and returns the future of its result.
+func (a Activity[In, Out]) Go(ctx *Context, in In) *Future[Out] {
+	op, err := a.schedule(ctx, &in)
+	return resultFuture[Out](a.d, op, err)
+}
+
+func (a Activity[In, Out]) schedule(ctx *Context, in *In) (*replay.Op, error) {
+	d := a.d.or()
+	if d.problem != nil {
+		return nil, fmt.Errorf("call activity %q: %w", d.name, d.problem)
+	}
+	payload, err := encodeCall("input of activity", d.name, in)
+	if err != nil {
+		return nil, err
+	}
+	return ctx.scope.Emit(history.Event{
+		Kind: history.ActivityScheduled, Name: d.name, Payload: payload, Pool: d.opts.Pool, Policy: d.policy,
+	}), nil
+}
+
+// BoundActivity is an activity with its function. It is a handle, and can be
+// registered.
+type BoundActivity[In, Out any] struct {
+	Activity[In, Out]
+	fn func(context.Context, In) (Out, error)
+}
+
+func (b BoundActivity[In, Out]) register(r *registry) {
+	d := b.d.or()
+	if b.fn == nil {
+		r.problem(d, "it is bound to no function")
+	}
+	r.activity(d, engine.Activity{
+		Name: d.name, Pool: d.opts.Pool, MaxConcurrent: d.opts.MaxConcurrent, Run: b.run,
+	})
+}
+
+// run is one attempt.
+func (b BoundActivity[In, Out]) run(ctx context.Context, a *engine.Attempt) (result []byte, failure *history.Failure) {
+	defer func() {
+		if p := recover(); p != nil {
+			result, failure = nil, panicFailure(p, debug.Stack())
+		}
+	}()
+	var in In
+	if err := decode(a.Input, &in); err != nil {
+		failure = toFailure(decodeError[In](fmt.Sprintf("input of activity %q", a.Name), err))
+		failure.Final = true
+		return nil, failure
+	}
+	out, err := b.fn(ctx, in)
+	if err != nil {
+		return nil, toFailure(err)
+	}
+	if result, err = encodeCall("output of activity", a.Name, &out); err != nil {
+		failure = toFailure(err)
+		failure.Final = true
+		return nil, failure
+	}
+	return result, nil
+}
+
+// maxStack bounds the stack kept of a panic.
+const maxStack = 16 << 10
+
+// panicFailure is a panic as it is stored. It may be retried, as the policy
+// says; its cause is kept when it is an error.
+func panicFailure(p any, stack []byte) *history.Failure {
+	f := &history.Failure{Code: CodePanic, Message: cut(fmt.Sprintf("panic: %v", p), maxMessage)}
+	f.Detail, _ = json.Marshal(struct {
+		Stack string `json:"stack"`
+	}{cut(string(stack), maxStack)})
+	if err, ok := p.(error); ok {
+		f.Cause = toFailure(err)
+	}
+	return f
+}

@@ -1,0 +1,72 @@
+package durango
+
+import (
+	"context"
+	"errors"
+
+	"github.com/durango-go/durango/internal/engine"
+	"github.com/durango-go/durango/provider"
+
+	"github.com/google/uuid"
+)
+
+// Client starts instances and talks to them. It is safe for concurrent use and
+// needs no closing. [Runtime.Client] returns one that starts instances on its
+// own node without a detour; one made by [NewClient] needs only the store.
+type Client struct{ c *engine.Client }
+
+// NewClient returns a client of a store. No node needs to run in this process,
+// or at all: what is started waits for one.
+func NewClient(store provider.Provider) *Client {
+	return &Client{engine.NewClient(store)}
+}
+
+// Sender is what starts and sends: a [*Client].
+type Sender interface {
+	create(context.Context, provider.NewInstance) (provider.CreateResult, error)
+	send(context.Context, provider.Message) (provider.SendResult, error)
+	client() *Client
+}
+
+// errNoClient is what a nil *Client answers, as ClientFrom returns it outside
+// an activity.
+var errNoClient = errors.New("the client is nil")
+
+func (c *Client) create(ctx context.Context, n provider.NewInstance) (provider.CreateResult, error) {
+	if c == nil {
+		return provider.CreateResult{}, errNoClient
+	}
+	r, err := c.c.Start(ctx, n)
+	return r, fromStore(err)
+}
+
+func (c *Client) send(ctx context.Context, m provider.Message) (provider.SendResult, error) {
+	if c == nil {
+		return provider.SendResult{}, errNoClient
+	}
+	r, err := c.c.Send(ctx, m)
+	return r, fromStore(err)
+}
+
+func (c *Client) client() *Client { return c }
+
+func (c *Client) wait(ctx context.Context, t provider.Target) (provider.Outcome, error) {
+	if c == nil {
+		return provider.Outcome{}, errNoClient
+	}
+	o, err := c.c.Wait(ctx, t)
+	return o, fromStore(err)
+}
+
+func (c *Client) inspector() (provider.Inspector, error) {
+	if c == nil {
+		return nil, errNoClient
+	}
+	i, err := c.c.Inspector()
+	return i, fromStore(err)
+}
+
+// NewID returns a new instance ID, a UUIDv7 from crypto/rand, for those who
+// have no better one. Inside an orchestration use [Context.NewID], which is
+// recorded.
+func NewID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -1,0 +1,204 @@
+package durango
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"reflect"
+	"time"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/internal/replay"
+
+	"github.com/google/uuid"
+)
+
+// Context is what an orchestration has instead of a clock, a context.Context
+// and goroutines. It is deliberately not a context.Context, so that handing it
+// to something that does I/O does not compile. It belongs to the coroutine
+// that runs the orchestration, and to those begun with [Go]; used from a
+// goroutine it fails the turn.
+//
+// After a request to cancel, or after the scope of a context was canceled,
+// what waits returns [ErrCanceled] and [Context.Select] returns nil, until the
+// orchestration returns; [Context.Detach] is for compensation.
+type Context struct {
+	x     *execution
+	scope *replay.Scope
+}
+
+// execution is what all contexts of one execution share.
+type execution struct {
+	m        *replay.Machine
+	base     *slog.Logger
+	log      *slog.Logger // base with attributes, once it was asked for
+	info     InstanceInfo
+	in, out  reflect.Type
+	next     *history.Event // what ContinueAsNew asked for
+	fatal    error          // what fails the turn, even if user code recovers it
+	children int64          // started without an ID
+	root     Context
+}
+
+// InstanceInfo describes the instance that an orchestration runs as.
+type InstanceInfo struct {
+	ID            string
+	Name, Version string // of the orchestration
+	// Execution counts generations from 1: it grows with continue-as-new.
+	Execution int64
+	// Parent is the ID of the instance that awaits this one, or empty.
+	Parent string
+}
+
+func newExecution[In, Out any](m *replay.Machine, started *history.Event, logger *slog.Logger) *execution {
+	x := &execution{
+		m: m, base: logger, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
+		info: InstanceInfo{
+			ID: started.Target, Name: started.Name, Version: started.Version, Execution: max(started.Seq, 1),
+		},
+	}
+	if started.Parent != nil {
+		x.info.Parent = started.Parent.ID
+	}
+	x.root = Context{x, m.Root()}
+	return x
+}
+
+// fail fails the turn: the instance waits for a corrected program.
+func (x *execution) fail(err error) {
+	x.fatal = err
+	panic(err)
+}
+
+// Now returns the time of the turn, by the store's clock. It stands still
+// while the code runs.
+func (ctx *Context) Now() time.Time { return time.Unix(0, ctx.x.m.Now()).UTC() }
+
+// NewID returns a UUIDv7 that is recorded, and so the same in every replay.
+func (ctx *Context) NewID() string {
+	return record(ctx, "id", func() string { return uuid.Must(uuid.NewV7()).String() })
+}
+
+// After returns a future that completes when d has passed, by the store's
+// clock: never early, and at once if that time has passed while nothing ran.
+func (ctx *Context) After(d time.Duration) *Future[None] {
+	return &Future[None]{src: ctx.timer(d)}
+}
+
+// Sleep waits until d has passed. Its error is [ErrCanceled].
+func (ctx *Context) Sleep(d time.Duration) error {
+	op := ctx.timer(d)
+	_, fired := ctx.x.m.Wait(op)
+	if fired == nil {
+		return ctx.canceledError()
+	}
+	ctx.x.m.Release(op)
+	return nil
+}
+
+func (ctx *Context) timer(d time.Duration) *replay.Op {
+	at := ctx.x.m.Now()
+	if d > 0 {
+		if at += int64(d); at < 0 { // beyond what a timestamp holds
+			at = math.MaxInt64
+		}
+	}
+	return ctx.scope.Emit(history.Event{Kind: history.TimerSet, Time: at})
+}
+
+// Err returns nil, or once ctx is canceled an error that matches
+// [ErrCanceled] and has the reason in its text.
+func (ctx *Context) Err() error {
+	if !ctx.scope.Canceled() {
+		return nil
+	}
+	return canceledError(ctx.scope.Reason())
+}
+
+// canceledError is for an operation that was canceled, though perhaps not by
+// ctx's scope.
+func (ctx *Context) canceledError() error {
+	return canceledError(ctx.scope.Reason())
+}
+
+// Detach returns a context that no request to cancel reaches. It is for
+// compensation: what must still be done when the instance has been canceled.
+func (ctx *Context) Detach() *Context {
+	return &Context{ctx.x, ctx.x.m.Detached()}
+}
+
+// SetStatus publishes a custom status, encoded as JSON, that clients read with
+// [Run.Status]. It replaces the previous one and outlives continue-as-new.
+func (ctx *Context) SetStatus(status any) error {
+	payload, err := encodeCall("status of orchestration", ctx.x.info.Name, &status)
+	if err != nil {
+		return err
+	}
+	ctx.scope.Emit(history.Event{Kind: history.StatusSet, Payload: payload})
+	return nil
+}
+
+// Info describes the instance.
+func (ctx *Context) Info() InstanceInfo { return ctx.x.info }
+
+// InstanceID returns the instance's ID.
+func (ctx *Context) InstanceID() string { return ctx.x.info.ID }
+
+// Execution returns the number of the execution: 1, and one more after each
+// continue-as-new.
+func (ctx *Context) Execution() int64 { return ctx.x.info.Execution }
+
+// Logger returns a logger that is silent while a recorded turn is replayed,
+// so that each line appears once. It carries the instance and its
+// orchestration.
+func (ctx *Context) Logger() *slog.Logger {
+	x := ctx.x
+	if x.log == nil {
+		x.log = slog.New(replayHandler{x.base.Handler(), x.m}).With(
+			"instance", x.info.ID, "orchestration", x.info.Name,
+			"version", x.info.Version, "execution", x.info.Execution)
+	}
+	return x.log
+}
+
+// replayHandler drops what is logged while replaying.
+type replayHandler struct {
+	slog.Handler
+	m *replay.Machine
+}
+
+func (h replayHandler) Enabled(ctx context.Context, l slog.Level) bool {
+	return !h.m.Replaying() && h.Handler.Enabled(ctx, l)
+}
+
+func (h replayHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return replayHandler{h.Handler.WithAttrs(attrs), h.m}
+}
+
+func (h replayHandler) WithGroup(name string) slog.Handler {
+	return replayHandler{h.Handler.WithGroup(name), h.m}
+}
+
+// Record returns what fn returns, and records it, so that fn is not called
+// again in a replay. It is for what differs from run to run and is quick: a
+// random number, an environment variable. What can fail or takes long is an
+// activity. fn must not use ctx. A value that has no JSON fails the turn.
+func Record[T any](ctx *Context, fn func() T) T { return record(ctx, "record", fn) }
+
+func record[T any](ctx *Context, name string, fn func() T) T {
+	payload := ctx.x.m.Record(name, func() []byte {
+		v := fn()
+		b, err := encodeCall("value recorded by", ctx.x.info.Name, &v)
+		if err != nil {
+			ctx.x.fail(err)
+		}
+		return b
+	})
+	// Also a live value takes the way through its encoding, so that what the
+	// code sees cannot differ in a replay.
+	var v T
+	if err := decode(payload, &v); err != nil {
+		ctx.x.fail(decodeError[T]("a recorded value", err))
+	}
+	return v
+}

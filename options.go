@@ -1,0 +1,115 @@
+package durango
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/durango-go/durango/internal/engine"
+)
+
+// Options tune a [Runtime]. The zero value of each field stands for the
+// default it names; [New] reports everything that is wrong with the others.
+type Options struct {
+	// Name identifies the node to people. Default: the host's name.
+	Name string
+	// Logger takes what the node and, through [Context.Logger], its
+	// orchestrations have to say. Default: slog.Default().
+	Logger *slog.Logger
+
+	// MaxActivities bounds the activities that run at once. Default 1024.
+	MaxActivities int
+	// MaxTurns bounds the turns that run at once. Default 64.
+	MaxTurns int
+	// MaxHot and MaxHotBytes bound the executions kept in memory between
+	// turns; what falls out is rebuilt by replay when it is next needed.
+	// Default 10,000 and 512 MiB.
+	MaxHot      int
+	MaxHotBytes int64
+	// InboxSize bounds the messages of one instance held in memory; the others
+	// wait in the store. Default 1024.
+	InboxSize int
+	// MinPrefetch and MaxPrefetch bound how many instances one claim may take;
+	// the depth adapts in between. Default 16 and 1024.
+	MinPrefetch, MaxPrefetch int
+
+	// Lease is how long a node may be silent before others declare it dead.
+	// Default 15 s.
+	Lease time.Duration
+	// MinPoll and MaxPoll bound the pause between looks at the store when
+	// nothing has been announced. Default 20 ms and 500 ms.
+	MinPoll, MaxPoll time.Duration
+	// IdleRelease is how long an instance may wait on this node before any node
+	// may take it. Default 10 s.
+	IdleRelease time.Duration
+	// TurnTimeout is how long a turn may run without waiting before it is
+	// reported as stuck. Default 10 s.
+	TurnTimeout time.Duration
+	// MinBackoff and MaxBackoff bound the pause after a failed turn, which
+	// doubles with each failure. Default 1 s and 5 min.
+	MinBackoff, MaxBackoff time.Duration
+	// DrainTimeout bounds how long a stopping node waits for activities that do
+	// not heed their context. Default 10 s.
+	DrainTimeout time.Duration
+	// MaxEventSize is the largest payload in bytes. Default, and upper bound:
+	// what the store takes.
+	MaxEventSize int
+}
+
+// check reports every problem at once.
+func (o *Options) check() error {
+	var problems []error
+	bad := func(is bool, format string, args ...any) {
+		if is {
+			problems = append(problems, fmt.Errorf("options: "+format, args...))
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxActivities", int64(o.MaxActivities)}, {"MaxTurns", int64(o.MaxTurns)},
+		{"MaxHot", int64(o.MaxHot)}, {"MaxHotBytes", o.MaxHotBytes}, {"InboxSize", int64(o.InboxSize)},
+		{"MinPrefetch", int64(o.MinPrefetch)}, {"MaxPrefetch", int64(o.MaxPrefetch)},
+		{"Lease", int64(o.Lease)}, {"MinPoll", int64(o.MinPoll)}, {"MaxPoll", int64(o.MaxPoll)},
+		{"IdleRelease", int64(o.IdleRelease)}, {"TurnTimeout", int64(o.TurnTimeout)},
+		{"MinBackoff", int64(o.MinBackoff)}, {"MaxBackoff", int64(o.MaxBackoff)},
+		{"DrainTimeout", int64(o.DrainTimeout)}, {"MaxEventSize", int64(o.MaxEventSize)},
+	} {
+		bad(f.value < 0, "%s is negative", f.name)
+	}
+	// The heartbeat is a fraction of the lease; below this it is nothing but
+	// heartbeats, and one slow commit kills a node.
+	bad(o.Lease > 0 && o.Lease < time.Second, "Lease is %v, the least is 1s", o.Lease)
+	// A bound of which the other half is left to its default must fit that.
+	order := func(name string, lo, hi, deflo, defhi int64) {
+		if lo == 0 {
+			lo = deflo
+		}
+		if hi == 0 {
+			hi = defhi
+		}
+		bad(lo > hi, "Min%s is above Max%s", name, name)
+	}
+	order("Prefetch", int64(o.MinPrefetch), int64(o.MaxPrefetch), 16, 1024)
+	order("Poll", int64(o.MinPoll), int64(o.MaxPoll), int64(20*time.Millisecond), int64(500*time.Millisecond))
+	order("Backoff", int64(o.MinBackoff), int64(o.MaxBackoff), int64(time.Second), int64(5*time.Minute))
+	if o.Name != "" {
+		if err := checkText("node name", o.Name, MaxNameLength); err != nil {
+			problems = append(problems, fmt.Errorf("options: %w", err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (o *Options) engine() engine.Options {
+	return engine.Options{
+		Name: o.Name, Version: moduleVersion(), Logger: o.Logger,
+		MaxActivities: o.MaxActivities, MaxTurns: o.MaxTurns, MaxHot: o.MaxHot, MaxHotBytes: o.MaxHotBytes,
+		InboxSize: o.InboxSize, MinPrefetch: o.MinPrefetch, MaxPrefetch: o.MaxPrefetch,
+		Lease: o.Lease, MinPoll: o.MinPoll, MaxPoll: o.MaxPoll, IdleRelease: o.IdleRelease,
+		TurnTimeout: o.TurnTimeout, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
+		DrainTimeout: o.DrainTimeout, MaxEventSize: o.MaxEventSize,
+	}
+}

@@ -1,0 +1,171 @@
+package durango
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/internal/engine"
+	"github.com/durango-go/durango/internal/replay"
+	"github.com/durango-go/durango/provider"
+)
+
+// Orchestration is the handle of an orchestration: a durable name with the
+// types of its input and output. Clients start it, other orchestrations call
+// it; a node that is to run it registers what [Orchestration.Bind] returns.
+//
+// NewOrchestration[json.RawMessage, json.RawMessage](name) is the untyped
+// handle of any orchestration.
+type Orchestration[In, Out any] struct{ d *declaration }
+
+// NewOrchestration declares an orchestration. The name is what the store keeps:
+// at most 255 bytes without control characters, and not beginning with
+// "durango/".
+func NewOrchestration[In, Out any](name string) Orchestration[In, Out] {
+	return Orchestration[In, Out]{declare("orchestration", name)}
+}
+
+// DefineOrchestration declares an orchestration and binds it, in one line. One
+// that refers to itself is declared with [NewOrchestration] and bound with
+// [Orchestration.Bind]: a package-level variable must not mention itself.
+func DefineOrchestration[In, Out any](name string, fn func(*Context, In) (Out, error)) BoundOrchestration[In, Out] {
+	return NewOrchestration[In, Out](name).Bind(fn)
+}
+
+// Name returns the declared name.
+func (o Orchestration[In, Out]) Name() string { return o.d.or().name }
+
+// With returns a copy of the handle with c's non-zero fields put over the
+// handle's own.
+func (o Orchestration[In, Out]) With(c CallOptions) Orchestration[In, Out] {
+	return Orchestration[In, Out]{o.d.with(c)}
+}
+
+// Bind names the function that runs version 1.0.0 of the orchestration. It
+// must be deterministic: everything that can differ between two runs (time,
+// randomness, I/O, other goroutines, the order of a map) goes through ctx or
+// an activity.
+func (o Orchestration[In, Out]) Bind(fn func(*Context, In) (Out, error)) BoundOrchestration[In, Out] {
+	return o.BindVersion(DefaultVersion, fn)
+}
+
+// BindVersion names the function that runs one version, as in "2.0.0".
+// Executions keep the version they started with; several versions may be
+// registered side by side.
+func (o Orchestration[In, Out]) BindVersion(version string, fn func(*Context, In) (Out, error)) BoundOrchestration[In, Out] {
+	return BoundOrchestration[In, Out]{Orchestration: o, version: version, fn: fn}
+}
+
+// Start starts an instance and returns its run. When the ID is taken it
+// returns the run that has it, with an error that matches [ErrAlreadyExists]
+// unless the handle says [Reuse]. A call that failed for another reason may be
+// repeated with the same ID.
+func (o Orchestration[In, Out]) Start(ctx context.Context, s Sender, id string, in In) (*Run[Out], error) {
+	d := o.d.or()
+	if id == "" {
+		id = d.opts.ID
+	}
+	run, err := o.start(ctx, s, d, id, &in)
+	if err != nil {
+		return run, fmt.Errorf("start orchestration %q: %w", d.name, err)
+	}
+	return run, nil
+}
+
+func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declaration, id string, in *In) (*Run[Out], error) {
+	if d.problem != nil {
+		return nil, d.problem
+	}
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	payload, err := encodeCall("input of", d.name, in)
+	if err != nil {
+		return nil, err
+	}
+	started := history.Event{Kind: history.Started, Name: d.name, Version: d.opts.Version, Target: id, Payload: payload}
+	n := provider.NewInstance{
+		ID: id, Name: d.name, Version: d.opts.Version,
+		Start: history.AppendMessage(nil, &started),
+	}
+	if at := d.opts.StartAt; !at.IsZero() {
+		n.NotBefore = at.UnixNano()
+	}
+	res, err := s.create(ctx, n)
+	if err == nil {
+		err = res.Err
+	}
+	run := &Run[Out]{s.client(), provider.Target{Key: res.Key, ID: id}}
+	switch {
+	case err == nil:
+		return run, nil
+	case errors.Is(err, provider.ErrAlreadyExists) && d.opts.IfExists == Reuse:
+		return run, nil
+	case errors.Is(err, provider.ErrAlreadyExists):
+		return run, &AlreadyExistsError{ID: id}
+	}
+	return nil, fmt.Errorf("instance %q: %w", id, fromStore(err))
+}
+
+// Run returns the run of an instance that was started elsewhere. It does not
+// look whether there is one.
+func (o Orchestration[In, Out]) Run(c *Client, id string) *Run[Out] {
+	return &Run[Out]{c, provider.Target{ID: id}}
+}
+
+// BoundOrchestration is an orchestration with the function of one version. It
+// is a handle, and can be registered.
+type BoundOrchestration[In, Out any] struct {
+	Orchestration[In, Out]
+	version string
+	fn      func(*Context, In) (Out, error)
+}
+
+func (b BoundOrchestration[In, Out]) register(r *registry) {
+	d := b.d.or()
+	if b.fn == nil {
+		r.problem(d, "it is bound to no function")
+	}
+	r.orchestration(d, engine.Orchestration{Name: d.name, Version: b.version, Code: b.code(r.logger)})
+}
+
+// code is the orchestration as the engine runs it: from the event that started
+// an execution to the command that ends it. What it panics with fails the
+// turn; the instance goes on once the program has been corrected.
+func (b BoundOrchestration[In, Out]) code(logger *slog.Logger) replay.Code {
+	return func(m *replay.Machine, started *history.Event) history.Event {
+		x := newExecution[In, Out](m, started, logger)
+		var in In
+		if err := decode(started.Payload, &in); err != nil {
+			x.fail(decodeError[In](fmt.Sprintf("input of orchestration %q", started.Name), err))
+		}
+		out, err := b.fn(&x.root, in)
+		return finish(x, &out, err)
+	}
+}
+
+// finish turns what an orchestration returned into the command that ends its
+// execution.
+func finish[Out any](x *execution, out *Out, err error) history.Event {
+	switch {
+	case x.fatal != nil: // user code recovered it
+		panic(x.fatal)
+	case x.next != nil && !errors.Is(err, errContinued):
+		panic(fmt.Errorf("orchestration %q called ContinueAsNew and returned something else (%T, %v); "+
+			"return what ContinueAsNew returned", x.info.Name, *out, err))
+	case x.next != nil:
+		return *x.next
+	case err == nil:
+		payload, err := encodeCall("output of orchestration", x.info.Name, out)
+		if err != nil {
+			panic(err)
+		}
+		return history.Event{Kind: history.Completed, Payload: payload}
+	}
+	if root := x.m.Root(); root.Canceled() && errors.Is(err, ErrCanceled) {
+		return history.Event{Kind: history.Canceled, Text: root.Reason()}
+	}
+	return history.Event{Kind: history.Failed, Failure: toFailure(err)}
+}

@@ -1,0 +1,176 @@
+package durango
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/provider"
+)
+
+// Run is a client's view of an instance whose output is a T.
+type Run[T any] struct {
+	c *Client
+	t provider.Target
+}
+
+// ID returns the instance's ID.
+func (r *Run[T]) ID() string { return r.t.ID }
+
+// Wait waits until the instance has ended and returns its output, or the
+// *[Error] that it failed with: errors.Is(err, ErrCanceled) and
+// errors.Is(err, ErrTerminated) tell those ends. When ctx ends first the error
+// wraps ctx's. Waiting costs no polling of its own, however many wait.
+func (r *Run[T]) Wait(ctx context.Context) (T, error) {
+	var out T
+	o, err := r.c.wait(ctx, r.t)
+	if err != nil {
+		return out, fmt.Errorf("wait for instance %q: %w", r.t.ID, err)
+	}
+	end, err := history.DecodeMessage(o.Payload)
+	if err != nil {
+		return out, fmt.Errorf("wait for instance %q: outcome: %w", r.t.ID, err)
+	}
+	switch end.Kind {
+	case history.Completed:
+		if err := decode(end.Payload, &out); err != nil {
+			return *new(T), decodeError[T](fmt.Sprintf("output of instance %q", r.t.ID), err)
+		}
+		return out, nil
+	case history.Failed:
+		return out, fromFailure(end.Failure)
+	case history.Canceled:
+		return out, canceledError(end.Text)
+	}
+	return out, fmt.Errorf("wait for instance %q: outcome is %v", r.t.ID, end.Kind)
+}
+
+// canceledError is what operations return after a cancellation for reason.
+func canceledError(reason string) error {
+	e := &Error{Code: CodeCanceled, Message: "canceled"}
+	if reason != "" {
+		e.Message += ": " + reason
+	}
+	return e
+}
+
+// Cancel asks the instance to end: its operations return [ErrCanceled] from
+// then on, and so do those of its children. It returns when the request is
+// stored; [Run.Wait] tells how the instance ended.
+func (r *Run[T]) Cancel(ctx context.Context, reason string) error {
+	e := history.Event{Kind: history.CancelRequested, Text: cut(reason, maxMessage)}
+	res, err := r.c.send(ctx, provider.Message{To: r.t, Payload: history.AppendMessage(nil, &e)})
+	if err == nil {
+		err = fromStore(res.Err)
+	}
+	if err != nil {
+		return fmt.Errorf("cancel instance %q: %w", r.t.ID, err)
+	}
+	return nil
+}
+
+// Terminate ends the instance at once, without running its code. Its parent,
+// if any, is told. It needs a store that can be inspected.
+func (r *Run[T]) Terminate(ctx context.Context, reason string) error {
+	if err := r.terminate(ctx, cut(reason, maxMessage)); err != nil {
+		return fmt.Errorf("terminate instance %q: %w", r.t.ID, err)
+	}
+	return nil
+}
+
+func (r *Run[T]) terminate(ctx context.Context, reason string) error {
+	store, err := r.c.inspector()
+	if err != nil {
+		return err
+	}
+	i, err := store.Get(ctx, r.t)
+	if err != nil {
+		return fromStore(err)
+	}
+	f := &history.Failure{Code: CodeTerminated, Message: "terminated", Final: true}
+	if reason != "" {
+		f.Message += ": " + reason
+	}
+	outcome := history.AppendMessage(nil, &history.Event{Kind: history.Failed, Failure: f})
+	var notify []byte
+	if i.Parent.Key != 0 {
+		notify = history.AppendMessage(nil, &history.Event{
+			Kind: history.ChildFailed, Ref: i.Parent.Command, Failure: f,
+		})
+	}
+	return fromStore(store.Terminate(ctx, provider.Target{Key: i.Key, ID: i.ID}, outcome, notify))
+}
+
+// Status is where an instance stands.
+type Status uint8
+
+// The statuses of an instance.
+const (
+	StatusPending     = Status(provider.Pending) // no turn committed yet
+	StatusRunning     = Status(provider.Running)
+	StatusCompleted   = Status(provider.Completed)
+	StatusFailed      = Status(provider.Failed)
+	StatusCanceled    = Status(provider.Canceled)
+	StatusTerminated  = Status(provider.Terminated)
+	StatusSuspended   = Status(provider.Suspended)   // by an operator
+	StatusQuarantined = Status(provider.Quarantined) // by policy
+)
+
+// String returns the status's name.
+func (s Status) String() string { return provider.Status(s).String() }
+
+// Open reports whether the instance has not ended.
+func (s Status) Open() bool { return provider.Status(s).Open() }
+
+// RunInfo describes an instance as of its last committed turn.
+type RunInfo struct {
+	ID   string
+	Name string
+	// Version is empty until the first turn has chosen one.
+	Version string
+	Status  Status
+	// Execution counts generations from 1: it grows with continue-as-new.
+	Execution int64
+	// Turns counts the committed turns of all executions.
+	Turns int64
+	// Parent is the ID of the instance that started this one, or empty.
+	Parent string
+	// CustomStatus is what [Context.SetStatus] published last, as JSON.
+	CustomStatus json.RawMessage
+	// TurnFailure is why the last turn could not be committed, empty when it
+	// was. The instance is not lost: the turn is tried again, and goes on once
+	// the code is fixed.
+	TurnFailure   string
+	TurnFailureAt time.Time
+
+	CreatedAt, UpdatedAt time.Time
+	ClosedAt             time.Time // zero while open
+}
+
+// Status describes the instance. It needs a store that can be inspected.
+func (r *Run[T]) Status(ctx context.Context) (RunInfo, error) {
+	store, err := r.c.inspector()
+	if err != nil {
+		return RunInfo{}, fmt.Errorf("status of instance %q: %w", r.t.ID, err)
+	}
+	i, err := store.Get(ctx, r.t)
+	if err != nil {
+		return RunInfo{}, fmt.Errorf("status of instance %q: %w", r.t.ID, fromStore(err))
+	}
+	return RunInfo{
+		ID: i.ID, Name: i.Name, Version: i.Version, Status: Status(i.Status),
+		Execution: i.Execution, Turns: i.NextTurn - 1, Parent: i.Parent.ID,
+		CustomStatus: i.CustomStatus, TurnFailure: i.TurnFailure, TurnFailureAt: fromNano(i.FailedAt),
+		CreatedAt: fromNano(i.CreatedAt), UpdatedAt: fromNano(i.UpdatedAt), ClosedAt: fromNano(i.ClosedAt),
+	}, nil
+}
+
+// fromNano converts a time of the store; zero stays zero.
+func fromNano(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
+}

@@ -1,0 +1,157 @@
+package durango
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime/debug"
+	"sync"
+
+	"github.com/durango-go/durango/internal/engine"
+	"github.com/durango-go/durango/provider"
+)
+
+// Runtime is a node: it runs the orchestrations and activities registered with
+// it, on a store that other nodes may share.
+type Runtime struct {
+	engine *engine.Engine
+	client *Client
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	names   map[string]bool // what is registered
+	running bool
+}
+
+// New returns a node on store. It reports everything that is wrong with the
+// options, and a store that does not speak a common version of the contract.
+// The store stays the caller's to close, after Run has returned.
+func New(store provider.Provider, o Options) (*Runtime, error) {
+	if store == nil {
+		return nil, errors.New("new runtime: the store is nil")
+	}
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("new runtime: %w", err)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	e, err := engine.New(store, o.engine())
+	if err != nil {
+		return nil, fmt.Errorf("new runtime: %w", fromStore(err))
+	}
+	return &Runtime{engine: e, client: &Client{e.Client()}, logger: o.Logger, names: map[string]bool{}}, nil
+}
+
+// moduleVersion is the version of durango built into the program, or empty.
+var moduleVersion = sync.OnceValue(func() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	const path = "github.com/durango-go/durango"
+	if info.Main.Path == path {
+		return info.Main.Version
+	}
+	for _, m := range info.Deps {
+		if m.Path == path {
+			return m.Version
+		}
+	}
+	return ""
+})
+
+// Registrable is a handle with its function: a [BoundActivity] or a
+// [BoundOrchestration]. A handle alone is none, so that registering it does
+// not compile.
+type Registrable interface{ register(*registry) }
+
+// Register makes orchestrations and activities known to the node. It must be
+// called before Run, as often as convenient. It panics, naming every problem,
+// when a name, version or option is invalid or a definition is already there:
+// these are errors of the program, found when it starts.
+func (r *Runtime) Register(definitions ...Registrable) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	reg := registry{taken: r.names, names: map[string]bool{}, logger: r.logger}
+	if r.running {
+		reg.problems = append(reg.problems, errors.New("the runtime is running"))
+	}
+	for i, d := range definitions {
+		if d == nil {
+			reg.problems = append(reg.problems, fmt.Errorf("definition %d is nil", i+1))
+			continue
+		}
+		d.register(&reg)
+	}
+	if len(reg.problems) > 0 {
+		panic(fmt.Errorf("durango: register: %w", errors.Join(reg.problems...)))
+	}
+	maps.Copy(r.names, reg.names)
+	r.engine.Register(reg.orchestrations, reg.activities)
+}
+
+// registry collects what one call of Register has to say.
+type registry struct {
+	taken, names   map[string]bool // by earlier calls, and by this one
+	logger         *slog.Logger
+	orchestrations []engine.Orchestration
+	activities     []engine.Activity
+	problems       []error
+}
+
+func (r *registry) problem(d *declaration, text string) {
+	r.problems = append(r.problems, fmt.Errorf("%s %q: %s", d.what, d.name, text))
+}
+
+func (r *registry) activity(d *declaration, a engine.Activity) {
+	if d.problem != nil {
+		r.problems = append(r.problems, fmt.Errorf("activity %q: %w", d.name, d.problem))
+	}
+	if !r.claim("activity\x00" + d.name) {
+		r.problem(d, "registered twice")
+	}
+	r.activities = append(r.activities, a)
+}
+
+func (r *registry) orchestration(d *declaration, o engine.Orchestration) {
+	if d.problem != nil {
+		r.problems = append(r.problems, fmt.Errorf("orchestration %q: %w", d.name, d.problem))
+	}
+	if err := checkVersion(o.Version); err != nil {
+		r.problems = append(r.problems, fmt.Errorf("orchestration %q: %w", d.name, err))
+	}
+	if !r.claim("orchestration\x00" + d.name + "\x00" + o.Version) {
+		r.problem(d, "version "+o.Version+" registered twice")
+	}
+	r.orchestrations = append(r.orchestrations, o)
+}
+
+func (r *registry) claim(key string) bool {
+	free := !r.taken[key] && !r.names[key]
+	r.names[key] = true
+	return free
+}
+
+// Run runs the node until ctx ends, then stops claiming, lets running
+// activities finish or gives them back, and returns nil. It returns an error
+// when the node cannot join the store. It may be called once.
+func (r *Runtime) Run(ctx context.Context) error {
+	r.mu.Lock()
+	if r.running {
+		r.mu.Unlock()
+		return errors.New("run: the runtime has been run before")
+	}
+	r.running = true
+	r.mu.Unlock()
+	if err := r.engine.Run(ctx); err != nil {
+		return fmt.Errorf("run: %w", fromStore(err))
+	}
+	return nil
+}
+
+// Client returns a client that hands what it starts to this node while the
+// node has room. It may be used before Run, and after.
+func (r *Runtime) Client() *Client { return r.client }

@@ -1,0 +1,107 @@
+package durango
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/provider"
+)
+
+// Signal is the handle of a signal: a typed, named message to one instance.
+// Signals wait in a durable mailbox until the instance consumes them, also if
+// they were sent before it asked, and across continue-as-new; those of one
+// name from one sender are consumed in the order in which they were sent.
+type Signal[T any] struct {
+	d  *declaration
+	id string
+}
+
+// NewSignal declares a signal. The name is what the store keeps: at most 255
+// bytes without control characters, and not beginning with "durango/".
+func NewSignal[T any](name string) Signal[T] {
+	return Signal[T]{d: declare("signal", name)}
+}
+
+// Name returns the declared name.
+func (s Signal[T]) Name() string { return s.d.or().name }
+
+// SendOptions change how a signal is sent.
+type SendOptions struct {
+	// ID makes sending safe to repeat: an instance accepts a signal with a
+	// given ID once, for as long as it lives. Zero: every send counts.
+	ID string
+}
+
+// With returns a copy of the handle that sends with o.
+func (s Signal[T]) With(o SendOptions) Signal[T] {
+	s.id = o.ID
+	return s
+}
+
+// Next returns the future of the next signal. The signal is consumed by the
+// Await or Select that returns it, and not before: a future that loses, or is
+// dropped, takes nothing. A signal that does not decode into T is consumed
+// with an error that matches [ErrDecode].
+func (s Signal[T]) Next(ctx *Context) *Future[T] {
+	d := s.d.or()
+	if d.problem != nil {
+		return settled[T](d.problem)
+	}
+	return &Future[T]{src: ctx.x.m.Signals(d.name), d: d}
+}
+
+// Send sends a signal to an instance. It returns when the signal is stored. Its
+// error matches [ErrNotFound] if there is no such instance and [ErrNotRunning]
+// if it has ended.
+func (s Signal[T]) Send(ctx context.Context, to Sender, instance string, v T) error {
+	e, err := s.event(instance, &v)
+	if err == nil {
+		var res provider.SendResult
+		res, err = to.send(ctx, provider.Message{
+			To: provider.Target{ID: instance}, ID: s.id, Payload: history.AppendMessage(nil, &e),
+		})
+		if err == nil {
+			err = fromStore(res.Err)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("send signal %q to instance %q: %w", s.Name(), cut(instance, 64), err)
+	}
+	return nil
+}
+
+// SendFrom sends a signal from an orchestration; it goes out with the turn.
+// err is about the call itself. refused is a future that fails, with
+// [ErrNotFound] or [ErrNotRunning], if nobody could receive the signal, and
+// otherwise never becomes ready: select it beside the answer you wait for, or
+// ignore it.
+func (s Signal[T]) SendFrom(ctx *Context, instance string, v T) (refused *Future[None], err error) {
+	e, err := s.event(instance, &v)
+	if err == nil && s.id != "" {
+		err = invalid("send option", "ID", "what an orchestration sends is sent once anyway")
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("send signal %q to instance %q: %w", s.Name(), cut(instance, 64), err)
+	}
+	e.Kind, e.Target = history.SignalSent, instance
+	return &Future[None]{src: ctx.scope.Emit(e), d: s.d}, nil
+}
+
+func (s Signal[T]) event(instance string, v *T) (history.Event, error) {
+	d := s.d.or()
+	if d.problem != nil {
+		return history.Event{}, d.problem
+	}
+	if err := checkID(instance); err != nil {
+		return history.Event{}, err
+	}
+	payload, err := encodeCall("payload of signal", d.name, v)
+	if err != nil {
+		return history.Event{}, err
+	}
+	return history.Event{Kind: history.SignalReceived, Name: d.name, Payload: payload}, nil
+}
