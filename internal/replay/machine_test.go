@@ -1,0 +1,375 @@
+package replay
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/durango-go/durango/history"
+)
+
+var startedOnly = []history.Event{{Kind: history.Started, Name: "o"}}
+
+func sequential(n int) Code {
+	return func(m *Machine, _ *history.Event) history.Event {
+		for range n {
+			op := m.Emit(history.Event{Kind: history.ActivityScheduled, Name: "a"})
+			m.Wait(m.Root(), op)
+			m.Release(op)
+		}
+		return history.Event{Kind: history.Completed}
+	}
+}
+
+// fanout schedules n activities and awaits each on a coroutine of its own.
+func fanout(n int) Code {
+	return func(m *Machine, _ *history.Event) history.Event {
+		tasks := make([]*Task, n)
+		for i := range tasks {
+			op := m.Emit(history.Event{Kind: history.ActivityScheduled, Name: "a"})
+			tasks[i] = m.Spawn(func() { m.Wait(m.Root(), op) })
+		}
+		w := m.NewWaiter()
+		w.Add(-1, m.Root())
+		for i, t := range tasks {
+			w.Add(i, t)
+		}
+		for range tasks {
+			w.Next()
+		}
+		w.Close()
+		return history.Event{Kind: history.Completed}
+	}
+}
+
+func mustTurn(t testing.TB, m *Machine, deliveries ...history.Event) []history.Event {
+	t.Helper()
+	cmds, err := m.Turn(1, deliveries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmds
+}
+
+// "The line of user code that emitted it."
+func TestNondeterminismNamesTheLine(t *testing.T) {
+	checkGoroutines(t)
+	var want int
+	m := New(func(m *Machine, _ *history.Event) history.Event {
+		_, _, want, _ = runtime.Caller(0)
+		m.Emit(history.Event{Kind: history.ActivityScheduled, Name: "b"}) // want + 1
+		t.Error("the coroutine went on after a difference")
+		return completed("")
+	})
+	defer m.Close()
+	err := m.Replay(&history.Turn{Number: 7, Deliveries: startedOnly, Commands: []history.Event{
+		{Kind: history.ActivityScheduled, Seq: 1, Name: "a"},
+	}})
+	var nd *NondeterminismError
+	if !errors.As(err, &nd) || nd.Turn != 7 || nd.Index != 0 || nd.Recorded.Name != "a" || nd.Emitted.Name != "b" {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(nd.At, fmt.Sprintf("machine_test.go:%d", want+1)) {
+		t.Errorf("at %s, want line %d", nd.At, want+1)
+	}
+	if _, again := m.Turn(1, nil); again != err {
+		t.Errorf("the next turn fails with %v", again)
+	}
+}
+
+// Which functions are the user's.
+func TestOwnFrames(t *testing.T) {
+	for _, c := range []struct {
+		function, file string
+		own            bool
+	}{
+		{module + ".(*Context).Sleep", "/src/durango/context.go", true},
+		{module + ".Activity[...].Call", "/src/durango/activity.go", true},
+		{module + "/internal/replay.(*Scope).Emit", "/src/durango/internal/replay/emit.go", true},
+		{module + ".TestFulfil.func1", "/src/durango/context_test.go", false},
+		{module + "_test.TestFulfil", "/src/durango/x_test.go", false},
+		{module + "/examples/saga.run", "/src/durango/examples/saga/main.go", false},
+		{module + "/durangotest.run", "/src/durango/durangotest/run.go", false},
+		{module + "-tools.run", "/src/tools/main.go", false},
+		{"example.com/shop.fulfil", "/src/shop/fulfil.go", false},
+		{"main.main", "/src/shop/main.go", false},
+		{"runtime.gopanic", "/go/src/runtime/panic.go", true},
+	} {
+		if got := own(c.function, c.file); got != c.own {
+			t.Errorf("%s: %v", c.function, got)
+		}
+	}
+}
+
+// "Using it from another goroutine fails the turn; the outer ctx inside a
+// coroutine is safe."
+func TestMisuseFromAnotherGoroutine(t *testing.T) {
+	checkGoroutines(t)
+	var wg sync.WaitGroup
+	survived := false
+	m := New(func(m *Machine, _ *history.Event) history.Event {
+		m.Wait(m.Spawn(func() { m.Now() }))
+		wg.Go(func() {
+			m.Emit(history.Event{Kind: history.ActivityScheduled, Name: "stolen"})
+			survived = true
+		})
+		wg.Wait()
+		m.Emit(history.Event{Kind: history.ActivityScheduled, Name: "own"})
+		return completed("")
+	})
+	defer m.Close()
+	_, err := m.Turn(1, startedOnly)
+	var misuse *MisuseError
+	if !errors.As(err, &misuse) || !strings.Contains(misuse.At, "machine_test.go:") {
+		t.Fatalf("got %v", err)
+	}
+	if survived {
+		t.Error("the offending goroutine went on")
+	}
+	if m.Final() != nil {
+		t.Error("a failed turn has a terminal command")
+	}
+}
+
+func TestMisuseBetweenTurns(t *testing.T) {
+	checkGoroutines(t)
+	m := New(sequential(2))
+	defer m.Close()
+	mustTurn(t, m, startedOnly...)
+	var wg sync.WaitGroup
+	wg.Go(func() { m.Now() })
+	wg.Wait()
+	_, err := m.Turn(1, []history.Event{{Kind: history.ActivityCompleted, Ref: 1}})
+	var misuse *MisuseError
+	if !errors.As(err, &misuse) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// The coroutine of one execution must not use the context of another. Its own
+// execution fails too, because the offender is stopped.
+func TestMisuseFromAnotherExecution(t *testing.T) {
+	checkGoroutines(t)
+	victim := New(sequential(1))
+	defer victim.Close()
+	mustTurn(t, victim, startedOnly...)
+	offender := New(func(m *Machine, _ *history.Event) history.Event {
+		victim.Emit(history.Event{Kind: history.StatusSet})
+		return completed("")
+	})
+	defer offender.Close()
+	var p *PanicError
+	if _, err := offender.Turn(1, startedOnly); !errors.As(err, &p) {
+		t.Errorf("offender: %v", err)
+	}
+	var misuse *MisuseError
+	if _, err := victim.Turn(1, nil); !errors.As(err, &misuse) {
+		t.Errorf("victim: %v", err)
+	}
+}
+
+// Ten thousand activities on ten thousand coroutines cost per delivery what
+// ten cost.
+func TestFanoutIsLinear(t *testing.T) {
+	checkGoroutines(t)
+	perDelivery := func(n int) time.Duration {
+		best := time.Hour
+		for range 3 {
+			m := New(fanout(n))
+			mustTurn(t, m, startedOnly...)
+			began := time.Now()
+			for i := range n {
+				mustTurn(t, m, history.Event{Kind: history.ActivityCompleted, Ref: int64(i + 1)})
+			}
+			best = min(best, time.Since(began)/time.Duration(n))
+			if m.Final() == nil {
+				t.Fatal("not finished")
+			}
+			m.Close()
+		}
+		return best
+	}
+	small, large := perDelivery(500), perDelivery(10_000)
+	t.Logf("500: %v, 10,000: %v per delivery", small, large)
+	if large > 10*small { // quadratic would be 20 times; caches cost some
+		t.Errorf("a delivery costs %v with 500 waiting and %v with 10,000", small, large)
+	}
+}
+
+// An execution does not keep what is over.
+func TestNothingIsRetained(t *testing.T) {
+	checkGoroutines(t)
+	check := func(m *Machine, when string) {
+		t.Helper()
+		free := 0
+		for s := m.freeSubs; s != nil; s = s.next {
+			free++
+		}
+		if n := cap(m.ops.entries); n > 64 {
+			t.Errorf("%s: room for %d open ops", when, n)
+		}
+		if free > keepCommands || len(m.runnable.ring) > keepCommands || cap(m.timers) > keepCommands ||
+			cap(m.commands) > keepCommands {
+			t.Errorf("%s: %d subscriptions, %d runnable, %d timers, %d commands", when,
+				free, len(m.runnable.ring), cap(m.timers), cap(m.commands))
+		}
+		if m.Size() > 2*machineSize+2*taskSize {
+			t.Errorf("%s: size %d", when, m.Size())
+		}
+	}
+
+	m := New(sequential(10_001))
+	defer m.Close()
+	cmds := mustTurn(t, m, startedOnly...)
+	for range 10_000 {
+		cmds = mustTurn(t, m, history.Event{Kind: history.ActivityCompleted, Ref: cmds[0].Seq})
+	}
+	check(m, "sequential")
+
+	const n = 2_000
+	f := New(func(m *Machine, e *history.Event) history.Event {
+		for range n {
+			m.Emit(history.Event{Kind: history.TimerSet, Time: 2})
+		}
+		fanout(n)(m, e)
+		return sequential(2)(m, e)
+	})
+	defer f.Close()
+	mustTurn(t, f, startedOnly...)
+	if f.Size() < n*(taskSize+2*opSize) {
+		t.Errorf("size %d while open", f.Size())
+	}
+	due := f.DueTimers(2, nil)
+	for i := range n {
+		due = append(due, history.Event{Kind: history.ActivityCompleted, Ref: int64(n + i + 1)})
+	}
+	mustTurn(t, f, due...)
+	mustTurn(t, f, history.Event{Kind: history.ActivityCompleted, Ref: 2*n + 1})
+	check(f, "fan-out")
+}
+
+// A long timer below many answered ops does not hold their places.
+func TestOpTableWithGaps(t *testing.T) {
+	var table opTable
+	open := map[int64]*Op{}
+	add := func(seq int64) {
+		open[seq] = &Op{seq: seq}
+		table.add(open[seq])
+	}
+	add(3)
+	for seq := int64(10); seq < 5_000; seq++ {
+		add(seq)
+		if seq%7 != 0 {
+			table.remove(open[seq])
+			delete(open, seq)
+		}
+	}
+	for seq := range int64(5_010) {
+		if table.find(seq) != open[seq] {
+			t.Fatalf("%d: %v", seq, table.find(seq))
+		}
+	}
+	for seq := range open {
+		if seq != 3 {
+			table.remove(open[seq])
+		}
+	}
+	if table.find(3) == nil || cap(table.entries) > 64 {
+		t.Fatalf("room for %d", cap(table.entries))
+	}
+}
+
+// Close ends every coroutine, started or not, in a machine that failed too.
+func TestCloseAfterFailure(t *testing.T) {
+	checkGoroutines(t)
+	unwound := 0
+	m := New(func(m *Machine, _ *history.Event) history.Event {
+		for range 100 {
+			m.Spawn(func() {
+				defer func() { unwound++ }()
+				m.Wait(m.Signals("s"))
+			})
+		}
+		m.Spawn(func() { panic("boom") })
+		m.Spawn(func() { t.Error("ran after the failure") })
+		m.Wait(m.Signals("s"))
+		return completed("")
+	})
+	var p *PanicError
+	if _, err := m.Turn(1, startedOnly); !errors.As(err, &p) || !strings.Contains(string(p.Stack), "TestCloseAfterFailure") {
+		t.Fatalf("got %v", err)
+	}
+	m.Close()
+	if unwound != 100 {
+		t.Errorf("%d of 100 unwound", unwound)
+	}
+}
+
+// A panic in a deferred function that unwinding runs stays in its coroutine.
+func TestPanicWhileUnwinding(t *testing.T) {
+	checkGoroutines(t)
+	m := New(func(m *Machine, _ *history.Event) history.Event {
+		defer func() { panic("in defer") }()
+		m.Wait(m.Signals("s"))
+		return completed("")
+	})
+	mustTurn(t, m, startedOnly...)
+	m.Close()
+}
+
+func BenchmarkTurn(b *testing.B) {
+	m := New(sequential(1 << 60))
+	defer m.Close()
+	d := []history.Event{startedOnly[0]}
+	b.ReportAllocs()
+	for b.Loop() {
+		cmds := mustTurn(b, m, d...)
+		d[0] = history.Event{Kind: history.ActivityCompleted, Ref: cmds[0].Seq}
+	}
+}
+
+// BenchmarkReplay rebuilds an execution of 1,000 sequential activities, each
+// turn of which has two events.
+func BenchmarkReplay(b *testing.B) {
+	const n = 1_000
+	m := New(sequential(n + 1))
+	cmds := mustTurn(b, m, startedOnly...)
+	turns := []history.Turn{{Number: 1, Time: 1, Deliveries: startedOnly, Commands: append([]history.Event(nil), cmds...)}}
+	for i := range n {
+		d := []history.Event{{Kind: history.ActivityCompleted, Ref: cmds[0].Seq, Payload: []byte("result")}}
+		cmds = mustTurn(b, m, d...)
+		turns = append(turns, history.Turn{
+			Number: int64(i + 2), Time: 1, Deliveries: d, Commands: append([]history.Event(nil), cmds...),
+		})
+	}
+	m.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		m := New(sequential(n + 1))
+		for i := range turns {
+			if err := m.Replay(&turns[i]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		m.Close()
+	}
+	b.ReportMetric(float64(b.N)*2*float64(len(turns))/b.Elapsed().Seconds(), "events/s")
+}
+
+func BenchmarkFanout(b *testing.B) {
+	const n = 10_000
+	b.ReportAllocs()
+	for b.Loop() {
+		m := New(fanout(n))
+		mustTurn(b, m, startedOnly...)
+		for i := range n {
+			mustTurn(b, m, history.Event{Kind: history.ActivityCompleted, Ref: int64(i + 1)})
+		}
+		m.Close()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/activity")
+}

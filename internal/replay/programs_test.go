@@ -1,0 +1,389 @@
+package replay
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/durango-go/durango/history"
+)
+
+// prog is what a test orchestration is written with: a thin layer as the root
+// package would have, and a log that transcripts show.
+type prog struct {
+	*Machine
+	log *[]string
+}
+
+func (p prog) printf(format string, args ...any) {
+	*p.log = append(*p.log, fmt.Sprintf(format, args...))
+}
+
+func (p prog) act(name string) *Op { return p.actIn(p.Root(), name) }
+
+func (p prog) actIn(s *Scope, name string) *Op {
+	return s.Emit(history.Event{Kind: history.ActivityScheduled, Name: name, Payload: []byte("in")})
+}
+
+func (p prog) timer(d int64) *Op {
+	return p.Emit(history.Event{Kind: history.TimerSet, Time: p.Now() + d})
+}
+
+func (p prog) child(id string) *Op {
+	return p.Emit(history.Event{Kind: history.ChildStarted, Name: "c", Target: id})
+}
+
+// await returns the answer as text, in a scope.
+func (p prog) awaitIn(s *Scope, op *Op) string {
+	i, e := p.Wait(s, op)
+	switch {
+	case i == 0 || e == nil:
+		return "canceled"
+	case e.Failure != nil:
+		return "failed: " + e.Failure.Message
+	}
+	return string(e.Payload)
+}
+
+func (p prog) await(op *Op) string { return p.awaitIn(p.Root(), op) }
+
+// next waits for a signal.
+func (p prog) next(name string) string {
+	i, e := p.Wait(p.Root(), p.Signals(name))
+	if i == 0 {
+		return "canceled"
+	}
+	return string(e.Payload)
+}
+
+func completed(out string) history.Event {
+	return history.Event{Kind: history.Completed, Payload: []byte(out)}
+}
+
+// programs are the test orchestrations by name.
+var programs = map[string]func(p prog) history.Event{
+	"sequential": func(p prog) history.Event {
+		a := p.await(p.act("first"))
+		b := p.await(p.act("second"))
+		return completed(a + b)
+	},
+	"fanout": func(p prog) history.Event {
+		ops := []*Op{p.act("a"), p.act("b"), p.act("c")}
+		var out []string
+		for _, op := range ops {
+			out = append(out, p.await(op))
+		}
+		return completed(strings.Join(out, " "))
+	},
+	"select": func(p prog) history.Event {
+		a, b := p.act("a"), p.act("b")
+		i, e := p.Wait(p.Root(), a, b)
+		p.printf("won %d with %s", i, e.Payload)
+		p.printf("then %s", p.await(p.act("after")))
+		return completed("")
+	},
+	"select-tie": func(p prog) history.Event {
+		a, b, gate := p.act("a"), p.act("b"), p.act("gate")
+		p.await(gate)
+		i, _ := p.Wait(nil, b, a, (*Op)(nil))
+		j, _ := p.Wait()
+		return completed(fmt.Sprintf("%d %d", i, j))
+	},
+	// Two sources of one select become ready in one delivery: the coroutine's
+	// end is the first to happen, the op the earlier argument.
+	"select-tie-woken": func(p prog) history.Event {
+		op := p.act("op")
+		task := p.Spawn(func() { p.next("go") })
+		p.Spawn(func() { p.Wait(task); p.Cancel(op) })
+		sleeper := p.Spawn(func() {
+			i, _ := p.Wait(op, task)
+			p.printf("won %d", i)
+		})
+		p.Wait(sleeper)
+		i, _ := p.Wait(op, task)
+		return completed(fmt.Sprint(i))
+	},
+	"coroutines": func(p prog) history.Event {
+		var tasks []*Task
+		for i := range 3 {
+			tasks = append(tasks, p.Spawn(func() {
+				p.printf("task %d starts", i)
+				p.printf("task %d got %s", i, p.await(p.act(fmt.Sprint("t", i))))
+			}))
+		}
+		p.printf("main waits")
+		for _, t := range tasks {
+			p.Wait(p.Root(), t)
+		}
+		return completed("all")
+	},
+	"as-completed": func(p prog) history.Event {
+		w := p.NewWaiter()
+		defer w.Close()
+		for i := range 4 {
+			w.Add(i, p.act(fmt.Sprint("a", i)))
+		}
+		w.Add(9, p.Root())
+		for range 3 {
+			tag, e := w.Next()
+			if e == nil {
+				return completed(fmt.Sprintf("stopped by %d", tag))
+			}
+			p.printf("%d: %s", tag, e.Payload)
+		}
+		return completed("three")
+	},
+	"signals": func(p prog) history.Event {
+		p.await(p.act("work"))
+		for range 2 {
+			p.printf("got %s", p.next("s"))
+		}
+		return completed("")
+	},
+	"signal-loses": func(p prog) history.Event {
+		op := p.act("a")
+		i, _ := p.Wait(p.Root(), p.Signals("s"), op)
+		p.printf("won %d", i)
+		p.printf("s has %d", p.Signals("s").Len())
+		p.printf("then %s", p.next("s"))
+		return completed("")
+	},
+	// A signal is offered to a waiter that is closed without taking it, so it is
+	// offered to the select, which has an earlier winner when it runs, so it goes
+	// to the last. Nobody overtakes those to whom it is offered.
+	"signal-offered": func(p prog) history.Event {
+		op := p.act("a")
+		p.Spawn(func() {
+			w := p.NewWaiter()
+			w.Add(0, p.Signals("s"))
+			p.await(p.act("gate"))
+			w.Close()
+			p.Cancel(op)
+			_, ok := p.Signals("s").Take()
+			p.printf("newcomer sees %d, peek %v, take %v", p.Signals("s").Len(), p.Signals("s").Peek() != nil, ok)
+		})
+		p.Spawn(func() {
+			i, e := p.Wait(op, p.Signals("s"))
+			p.printf("select won %d, event %v", i, e != nil)
+		})
+		p.Spawn(func() { p.printf("last got %s", p.next("s")) })
+		p.next("end")
+		return completed("")
+	},
+	"two-waiters": func(p prog) history.Event {
+		for _, name := range []string{"early", "late"} {
+			p.Spawn(func() {
+				for range 2 {
+					p.printf("%s got %s", name, p.next("s"))
+				}
+			})
+		}
+		p.next("end")
+		return completed("")
+	},
+	"abandoned-wait": func(p prog) history.Event {
+		s := p.Root().Child()
+		t := p.Spawn(func() {
+			i, _ := p.Wait(s, p.Signals("s"))
+			p.printf("inner won %d", i)
+		})
+		p.await(p.act("a"))
+		s.Cancel("enough")
+		p.Wait(t)
+		p.printf("outer got %s", p.next("s"))
+		return completed("")
+	},
+	"continue": func(p prog) history.Event {
+		p.printf("got %s", p.next("s"))
+		p.await(p.act("a"))
+		return history.Event{Kind: history.ContinuedAsNew, Payload: []byte("next")}
+	},
+	"cancel": func(p prog) history.Event {
+		inner := p.Root().Child()
+		p.actIn(inner, "inner")
+		a, b := p.act("a"), p.timer(100)
+		p.child("kid")
+		p.actIn(inner, "inner")
+		i, _ := p.Wait(p.Root(), a, b)
+		p.printf("won %d, reason %s", i, p.Root().Reason())
+		refused := p.act("refused")
+		p.printf("refused %v, number %d, await %s", refused.Canceled(), refused.Seq(), p.await(refused))
+		p.Emit(history.Event{Kind: history.StatusSet, Payload: []byte("undoing")})
+		d := p.Detached()
+		p.printf("undo: %s", p.awaitIn(d, p.actIn(d, "undo")))
+		return history.Event{Kind: history.Canceled, Text: p.Root().Reason()}
+	},
+	"cancel-scope": func(p prog) history.Event {
+		outer := p.Root().Child()
+		inner, closed := outer.Child(), outer.Child()
+		x, y, z := p.actIn(inner, "x"), p.actIn(outer, "y"), p.actIn(closed, "z")
+		keep := p.act("keep")
+		closed.Close()
+		for _, f := range []struct {
+			name string
+			s    *Scope
+		}{{"inner", inner}, {"outer", outer}, {"closed", closed}} {
+			p.Spawn(func() { p.Wait(f.s); p.printf("%s canceled", f.name) })
+		}
+		p.next("go")
+		outer.Cancel("enough")
+		outer.Cancel("again")
+		p.printf("%v %v %v %v", x.Canceled(), y.Canceled(), z.Canceled(), keep.Done())
+		p.printf("late child %v", outer.Child().Canceled())
+		p.printf("closed %v", closed.Canceled())
+		p.await(keep)
+		return completed("")
+	},
+	"schedule-and-cancel": func(p prog) history.Event {
+		op, t, c := p.act("a"), p.timer(5), p.child("kid")
+		p.Cancel(op)
+		p.Cancel(op)
+		p.Cancel(t)
+		p.Cancel(c)
+		p.printf("%v %v %v", op.Canceled(), t.Canceled(), c.Canceled())
+		p.next("end")
+		return completed("")
+	},
+	"timers": func(p prog) history.Event {
+		a, b, c := p.timer(30), p.timer(10), p.timer(10)
+		for i, op := range []*Op{b, c, a} {
+			p.await(op)
+			p.printf("%d at %d", i, p.Now())
+		}
+		return completed("")
+	},
+	"record": func(p prog) history.Event {
+		v := p.Record("dice", func() []byte { return []byte("4") })
+		p.await(p.act("a"))
+		return completed(string(v))
+	},
+	"record-uses-context": func(p prog) history.Event {
+		p.Record("bad", func() []byte { p.act("inside"); return nil })
+		return completed("")
+	},
+	"record-panics": func(p prog) history.Event {
+		defer func() { p.printf("recovered %v", recover()) }()
+		p.Record("bad", func() []byte { panic("in record") })
+		return completed("")
+	},
+	"detached": func(p prog) history.Event {
+		c := p.Emit(history.Event{Kind: history.ChildStarted, Name: "c", Target: "free", Detached: true})
+		s := p.Emit(history.Event{Kind: history.SignalSent, Name: "s", Target: "other"})
+		p.printf("child %s", p.await(c))
+		p.printf("signal %s", p.await(s))
+		return completed("")
+	},
+	"fails": func(p prog) history.Event {
+		text := p.await(p.act("a"))
+		return history.Event{Kind: history.Failed, Failure: &history.Failure{Message: text}}
+	},
+	"abandons": func(p prog) history.Event {
+		for _, name := range []string{"one", "two"} {
+			p.Spawn(func() {
+				defer p.printf("%s unwound", name)
+				p.await(p.act(name))
+				p.printf("%s went on", name)
+			})
+		}
+		p.await(p.act("main"))
+		return completed("")
+	},
+	"durable-defer": func(p prog) history.Event {
+		defer p.printf("outer deferred")
+		defer func() {
+			p.printf("inner deferred")
+			p.await(p.act("in defer"))
+			p.printf("not unwound")
+		}()
+		p.next("never")
+		return completed("")
+	},
+	"swallows": func(p prog) history.Event {
+		func() {
+			defer func() { p.printf("recovered %v", recover() != nil) }()
+			p.next("never")
+		}()
+		return completed("from the dead")
+	},
+	"panics": func(p prog) history.Event {
+		p.Spawn(func() { p.await(p.act("a")); panic("boom") })
+		p.next("never")
+		return completed("")
+	},
+	"panics-in-defer": func(p prog) history.Event {
+		defer func() { panic("second") }()
+		p.await(p.act("a"))
+		panic("first")
+	},
+	"goexits": func(p prog) history.Event {
+		defer p.printf("deferred")
+		p.await(p.act("a"))
+		runtime.Goexit()
+		return completed("")
+	},
+	"not-terminal": func(p prog) history.Event {
+		return history.Event{Kind: history.StatusSet}
+	},
+
+	// What follows differs from a program above in one thing.
+	"sequential/renamed": func(p prog) history.Event {
+		a := p.await(p.act("first"))
+		b := p.await(p.act("other"))
+		return completed(a + b)
+	},
+	"sequential/early": func(p prog) history.Event { return completed(p.await(p.act("first"))) },
+	"sequential/silent": func(p prog) history.Event {
+		p.await(p.act("first"))
+		p.next("never")
+		return completed("")
+	},
+	"sequential/more": func(p prog) history.Event {
+		a := p.await(p.act("first"))
+		b := p.await(p.act("second"))
+		p.await(p.act("third"))
+		return completed(a + b)
+	},
+	"sequential/pool": func(p prog) history.Event {
+		p.await(p.Emit(history.Event{Kind: history.ActivityScheduled, Name: "first", Pool: "gpu"}))
+		return completed("")
+	},
+	"sequential/session": func(p prog) history.Event {
+		p.await(p.Emit(history.Event{Kind: history.ActivityScheduled, Name: "first", Session: "s"}))
+		return completed("")
+	},
+	"sequential/timer": func(p prog) history.Event { p.await(p.timer(1)); return completed("") },
+	"sequential/payload": func(p prog) history.Event {
+		a := p.await(p.Emit(history.Event{Kind: history.ActivityScheduled, Name: "first", Payload: []byte("new")}))
+		b := p.await(p.act("second"))
+		return completed(a + b + "!")
+	},
+	"sequential/fails": func(p prog) history.Event {
+		p.await(p.act("first"))
+		p.await(p.act("second"))
+		return history.Event{Kind: history.Failed}
+	},
+	"schedule-and-cancel/ref": func(p prog) history.Event {
+		op, t, c := p.act("a"), p.timer(5), p.child("kid")
+		p.Cancel(t)
+		p.Cancel(op)
+		p.Cancel(c)
+		return completed("")
+	},
+	"schedule-and-cancel/target": func(p prog) history.Event {
+		p.act("a")
+		p.timer(5)
+		p.child("another")
+		return completed("")
+	},
+	"cancel/differs": func(p prog) history.Event {
+		inner := p.Root().Child()
+		p.actIn(inner, "inner")
+		p.act("a")
+		p.timer(100)
+		p.child("kid")
+		p.actIn(p.Detached(), "inner")
+		p.next("never")
+		return completed("")
+	},
+	"detached/attached": func(p prog) history.Event { p.child("free"); return completed("") },
+}
