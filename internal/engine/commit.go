@@ -278,18 +278,22 @@ func (e *Engine) released(x *execution, r *provider.CommitResult) {
 
 // release gives up an instance without a turn. The caller holds x.mu, and the
 // execution is busy.
-func (e *Engine) release(x *execution, failure string) {
-	now := e.clock.now()
+func (e *Engine) release(x *execution) {
+	e.prepareRelease(x)
+	e.submit(x)
+}
+
+// prepareRelease prepares a commit that gives up an instance and keeps what
+// exists in memory only.
+func (e *Engine) prepareRelease(x *execution) *provider.Commit {
 	taken := x.turn.taken
 	x.turn.extra = append(x.turn.extra, x.extra...)
 	x.extra = x.extra[:0]
 	c := e.reset(x, x.readSeq)
 	c.Release = true
-	c.Failure = failure
 	c.DueAt = e.dueAt(x, 0)
-	e.evacuate(x, c, taken, now)
-	x.turn.taken = taken[:0]
-	e.submit(x)
+	e.evacuate(x, c, taken, e.clock.now())
+	return c
 }
 
 // failTurn records that a turn failed: the instance is released, and nobody
@@ -303,13 +307,13 @@ func (e *Engine) failTurn(x *execution, err error) {
 	e.o.Logger.Error("turn failed", "instance", x.id, "orchestration", x.name, "version", x.version,
 		"turn", x.nextTurn, "failures", x.attempts, "retry_in", time.Duration(wait), "error", err)
 	e.closeMachine(x)
-	charged := x.charged
-	e.release(x, failureText(err))
-	c := &x.turn.commit
-	c.Charge = !charged
+	c := e.prepareRelease(x)
+	c.Failure = failureText(err)
+	c.Charge = !x.charged
 	c.NotBefore = e.clock.now() + wait
 	c.DueAt = 0
 	x.turn.failing = true
+	e.submit(x)
 }
 
 // failureText is what people see of a turn's failure: at most 16 KiB.

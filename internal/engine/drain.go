@@ -43,7 +43,7 @@ func (e *Engine) handOver(x *execution) {
 		return
 	}
 	e.leaveIdle(x, running)
-	e.release(x, "")
+	e.release(x)
 }
 
 // handOverIdle hands over what is idle; what is busy does it by itself when

@@ -33,7 +33,7 @@ func (e *Engine) housekeeping(ctx context.Context) {
 			case x.state == idle && x.node != 0 && len(x.local) == 0 && len(x.inbox) == 0 &&
 				now.Sub(x.idleSince) > e.o.IdleRelease && !e.draining.Load():
 				e.leaveIdle(x, running)
-				e.release(x, "")
+				e.release(x)
 			}
 			x.mu.Unlock()
 		}

@@ -143,7 +143,7 @@ func (e *Engine) loaded(x *execution, l *provider.Loaded) {
 	e.enterIdle(x)
 	if x.charged && len(x.local) == 0 {
 		e.leaveIdle(x, running)
-		e.release(x, "")
+		e.release(x)
 		return
 	}
 	if e.poke(x) {

@@ -87,7 +87,7 @@ func (e *Engine) prepareTurn(x *execution, now, read int64, commands []history.E
 		p := x.machine.Pending()
 		c.DueAt = p.NextTimer
 		// A sleep that is long gives up the instance by the same write.
-		c.Release = p.Activities == 0 && p.Children == 0 && p.Signals == 0 &&
+		c.Release = p.Activities == 0 && p.Children == 0 &&
 			p.NextTimer != provider.Never && p.NextTimer > now+int64(e.o.IdleRelease)
 	}
 	return nil

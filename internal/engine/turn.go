@@ -159,7 +159,7 @@ func (e *Engine) endTurn(x *execution, err error) {
 	case errors.Is(err, errNothing):
 		e.settleIdle(x)
 	case errors.Is(err, errUnversioned):
-		e.release(x, "")
+		e.release(x)
 	case err != nil:
 		e.failTurn(x, err)
 	default:
@@ -179,7 +179,7 @@ func (e *Engine) settleIdle(x *execution) {
 	}
 	if x.charged && len(x.local) == 0 {
 		e.leaveIdle(x, running)
-		e.release(x, "")
+		e.release(x)
 		return
 	}
 	e.timers.set(x)
