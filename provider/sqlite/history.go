@@ -1,0 +1,118 @@
+package sqlite
+
+import (
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/durango-go/durango/provider"
+)
+
+// History has no index by instance: each turn leads to the one before it, and
+// to the last one before it whose number is a multiple of markEvery. So a turn
+// dirties no page but the last one of the table, which all instances share,
+// and any turn is found in number/64 + 63 steps from the end.
+const markEvery = 64
+
+// addTurn appends the turn of a commit.
+func (w *writer) addTurn(e *entry, c *provider.Commit) error {
+	t := c.Turn
+	st := w.c.query(qHistoryInsert, int64(e.Key), t.Number, t.Execution, e.last, e.mark, t.CommitID, t.Time,
+		int64(t.Deliveries), int64(t.Commands))
+	bindBytes(st, 10, t.Events)
+	if err := run(st); err != nil {
+		return err
+	}
+	if len(t.Events) > largeValue {
+		st.BindNull(10)
+	}
+	e.last = w.c.LastInsertRowID()
+	if t.Number%markEvery == 0 {
+		e.mark = e.last
+	}
+	e.NextTurn++
+	return nil
+}
+
+// link is what leads from a turn to earlier ones.
+type link struct{ turn, prev, mark int64 }
+
+func readLink(c *conn, key provider.Key, pos int64) (l link, err error) {
+	found, err := row(c.query(qHistoryLink, pos), func(st *sqlite.Stmt) {
+		if provider.Key(st.ColumnInt64(0)) == key {
+			l = link{st.ColumnInt64(1), st.ColumnInt64(2), st.ColumnInt64(3)}
+		}
+	})
+	if err == nil && (!found || l.turn == 0) {
+		err = fmt.Errorf("%w: the history of instance %d breaks off at position %d", provider.ErrCorrupt, key, pos)
+	}
+	return l, err
+}
+
+// locate returns the positions of the turns from number from to number to, in
+// order. e must be of the same snapshot.
+func locate(c *conn, e *entry, from, to int64) ([]int64, error) {
+	from, to = max(from, 1), min(to, e.NextTurn-1)
+	if from > to {
+		return nil, nil
+	}
+	positions := make([]int64, to-from+1)
+	pos, mark, turn := e.last, e.mark, e.NextTurn-1
+	for turn >= from && pos != 0 {
+		// The mark is the way to take while it does not lead past the end of
+		// what is wanted.
+		if last := (turn - 1) / markEvery * markEvery; mark != 0 && turn > to && last >= to && last > 0 {
+			l, err := readLink(c, e.Key, mark)
+			if err != nil {
+				return nil, err
+			}
+			pos, turn, mark = mark, l.turn, l.mark
+			if turn > to {
+				continue
+			}
+		}
+		if turn <= to {
+			positions[turn-from] = pos
+		}
+		if turn == from {
+			break
+		}
+		l, err := readLink(c, e.Key, pos)
+		if err != nil {
+			return nil, err
+		}
+		pos, mark = l.prev, l.mark
+		turn--
+	}
+	return positions, nil
+}
+
+// readTurn reads the turn at a position.
+func readTurn(c *conn, key provider.Key, pos int64) (t provider.Turn, err error) {
+	found, err := row(c.query(qHistoryGet, pos), func(st *sqlite.Stmt) {
+		if provider.Key(st.ColumnInt64(0)) == key {
+			t = provider.Turn{Number: st.ColumnInt64(1), Execution: st.ColumnInt64(2), CommitID: st.ColumnInt64(3),
+				Time: st.ColumnInt64(4), Deliveries: int(st.ColumnInt64(5)), Commands: int(st.ColumnInt64(6)),
+				Events: columnBytes(st, 7)}
+		}
+	})
+	if err == nil && (!found || t.Number == 0) {
+		err = fmt.Errorf("%w: instance %d has no turn at position %d", provider.ErrCorrupt, key, pos)
+	}
+	return t, err
+}
+
+// deleteHistory deletes all turns of an instance.
+func (w *writer) deleteHistory(e *entry) error {
+	for pos := e.last; pos != 0; {
+		l, err := readLink(w.c, e.Key, pos)
+		if err != nil {
+			return err
+		}
+		if err := w.c.exec(qHistoryDelete, pos); err != nil {
+			return err
+		}
+		pos = l.prev
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/durango-go/durango/provider"
+)
+
+// Terminate implements [provider.Inspector].
+func (s *Store) Terminate(ctx context.Context, t provider.Target, outcome, notify []byte) error {
+	return s.operate(ctx, "terminate", t, func(w *writer, e *entry) (refused, err error) {
+		if tooLarge(outcome, notify) {
+			return provider.ErrTooLarge, nil
+		}
+		return nil, w.terminate(e, outcome, notify)
+	})
+}
+
+// Suspend implements [provider.Inspector].
+func (s *Store) Suspend(ctx context.Context, t provider.Target) error {
+	return s.operate(ctx, "suspend", t, func(w *writer, e *entry) (refused, err error) {
+		e.Status, e.Owner, e.UpdatedAt = provider.Suspended, 0, w.now
+		w.touch(e, changedOwner)
+		w.wake(e)
+		return nil, nil
+	})
+}
+
+// Resume implements [provider.Inspector].
+func (s *Store) Resume(ctx context.Context, t provider.Target) error {
+	return s.operate(ctx, "resume", t, func(w *writer, e *entry) (refused, err error) {
+		if !e.Status.Runnable() {
+			e.Status = provider.Running
+			if e.NextTurn == 1 {
+				e.Status = provider.Pending
+			}
+		}
+		e.Attempts, e.UpdatedAt = 0, w.now
+		if e.FailedAt != 0 {
+			e.NotBefore = 0 // backoff; otherwise it is a delayed start, which stays
+		}
+		w.touch(e, changedState)
+		w.wake(e)
+		return nil, nil
+	})
+}
+
+// operate runs f on an open instance.
+func (s *Store) operate(ctx context.Context, op string, t provider.Target, f func(w *writer, e *entry) (refused, err error)) error {
+	var refused error
+	err := s.w.submit(ctx, op, &request{n: 1, run: func(w *writer, _ int) error {
+		e, err := w.find(t)
+		switch {
+		case err != nil:
+			return err
+		case e == nil:
+			refused = s.notFound(op, t)
+			return nil
+		case !e.Status.Open():
+			refused = fmt.Errorf("sqlite: %s %s: %w", op, e.ID, provider.ErrNotOpen)
+			return nil
+		}
+		if refused, err = f(w, e); refused != nil {
+			refused = fmt.Errorf("sqlite: %s %s: %w", op, e.ID, refused)
+		}
+		return err
+	}})
+	if err != nil {
+		return err
+	}
+	return refused
+}
+
+// Delete implements [provider.Inspector].
+func (s *Store) Delete(ctx context.Context, t provider.Target, force bool) error {
+	var refused error
+	err := s.w.submit(ctx, "delete", &request{n: 1, run: func(w *writer, _ int) error {
+		e, err := w.find(t)
+		switch {
+		case err != nil:
+			return err
+		case e == nil:
+			refused = s.notFound("delete", t)
+			return nil
+		case e.Status.Open() && !force:
+			refused = fmt.Errorf("sqlite: delete %s: %w: it is open", e.ID, provider.ErrInvalid)
+			return nil
+		}
+		refused = nil
+		return w.delete(e)
+	}})
+	if err != nil {
+		return err
+	}
+	return refused
+}
+
+// delete removes an instance with everything that belongs to it.
+func (w *writer) delete(e *entry) error {
+	if err := w.flush(); err != nil { // it may have been changed in this group
+		return err
+	}
+	if err := w.deleteHistory(e); err != nil {
+		return err
+	}
+	for _, q := range []statement{qMessageIdDelete, qTaskClear, qNotesDelete, qInstanceDelete} {
+		if err := w.c.exec(q, int64(e.Key)); err != nil {
+			return err
+		}
+	}
+	delete(w.cache, e.Key)
+	delete(w.byID, e.ID)
+	return w.c.exec(qMessageConsume, int64(e.Key), e.MailboxSeq)
+}

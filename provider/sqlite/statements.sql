@@ -1,0 +1,271 @@
+-- Every statement, by name. Parameters are bound by position.
+
+-- name: begin
+BEGIN IMMEDIATE
+
+-- name: begin_read
+BEGIN
+
+-- name: commit
+COMMIT
+
+-- name: rollback
+ROLLBACK
+
+-- name: data_version
+PRAGMA data_version
+
+-- name: node_insert
+INSERT INTO nodes (key, beat, dead, pid, name, version) VALUES (?, 0, 0, ?, ?, ?)
+
+-- name: node_get
+SELECT beat, dead FROM nodes WHERE key = ?
+
+-- name: node_beat
+UPDATE nodes SET beat = beat + 1 WHERE key = ? AND dead = 0
+
+-- name: node_dead
+UPDATE nodes SET dead = 1 WHERE key = ?
+
+-- name: node_delete
+DELETE FROM nodes WHERE key = ?
+
+-- name: node_list
+SELECT key, beat, dead, pid, name, version FROM nodes ORDER BY key
+
+-- name: definition_get
+SELECT id FROM definitions WHERE name = ? AND version = ?
+
+-- name: definition_name
+SELECT name, version FROM definitions WHERE id = ?
+
+-- name: definition_insert
+INSERT INTO definitions (name, version) VALUES (?, ?)
+
+-- name: kind_get
+SELECT id FROM kinds WHERE name = ? AND pool = ?
+
+-- name: kind_name
+SELECT name, pool FROM kinds WHERE id = ?
+
+-- name: kind_insert
+INSERT INTO kinds (name, pool) VALUES (?, ?)
+
+-- name: instance_get
+SELECT owner, def, wake_at, status, execution, next_turn, history_from, mailbox_seq, read_seq, due_at,
+	not_before, attempts, last_commit, last_pos, mark_pos, tasks, extras, updated_at, failed_at, closed_at,
+	created_at, parent_key, parent_execution, parent_command, id, parent_id
+FROM instances WHERE key = ?
+
+-- name: instance_key
+SELECT key FROM instances WHERE id = ?
+
+-- name: instance_outcome
+SELECT id, status, owner, CASE WHEN closed_at <> 0 THEN outcome END FROM instances WHERE key = ?
+
+-- name: instance_insert
+INSERT INTO instances (key, owner, def, wake_at, status, execution, next_turn, history_from, mailbox_seq, read_seq, due_at,
+	not_before, attempts, last_commit, last_pos, mark_pos, tasks, extras, updated_at, failed_at, closed_at,
+	created_at, parent_key, parent_execution, parent_command, id, parent_id, outcome)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- The columns that a plain turn changes, none of them indexed.
+-- name: instance_turn
+UPDATE instances SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
+	last_pos = ?7, mark_pos = ?8, updated_at = ?9
+WHERE key = ?1
+
+-- name: instance_state
+UPDATE instances SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
+	last_pos = ?7, mark_pos = ?8, updated_at = ?9,
+	def = ?10, wake_at = ?11, status = ?12, execution = ?13, history_from = ?14, not_before = ?15, attempts = ?16,
+	tasks = ?17, extras = ?18, failed_at = ?19
+WHERE key = ?1
+
+-- name: instance_owner
+UPDATE instances SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
+	last_pos = ?7, mark_pos = ?8, updated_at = ?9,
+	def = ?10, wake_at = ?11, status = ?12, execution = ?13, history_from = ?14, not_before = ?15, attempts = ?16,
+	tasks = ?17, extras = ?18, failed_at = ?19, owner = ?20
+WHERE key = ?1
+
+-- name: instance_close
+UPDATE instances SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
+	last_pos = ?7, mark_pos = ?8, updated_at = ?9,
+	def = ?10, wake_at = ?11, status = ?12, execution = ?13, history_from = ?14, not_before = ?15, attempts = ?16,
+	tasks = ?17, extras = ?18, failed_at = ?19, owner = ?20, closed_at = ?21, outcome = ?22
+WHERE key = ?1
+
+-- name: instance_delete
+DELETE FROM instances WHERE key = ?
+
+-- name: instance_owned
+SELECT key, next_turn FROM instances INDEXED BY instances_owned WHERE owner = ? AND owner <> 0 LIMIT ?
+
+-- name: instance_due
+SELECT key, wake_at FROM instances INDEXED BY instances_wake
+WHERE owner = 0 AND def = ? AND wake_at <= ? AND wake_at < 9223372036854775807
+ORDER BY wake_at LIMIT ?
+
+-- name: instance_next_due
+SELECT wake_at FROM instances INDEXED BY instances_wake
+WHERE owner = 0 AND def = ? AND wake_at > ? AND wake_at < 9223372036854775807
+ORDER BY wake_at LIMIT 1
+
+-- name: instance_mail
+SELECT key FROM instances INDEXED BY instances_wake
+WHERE owner = ? AND wake_at < 9223372036854775807
+
+-- name: notes_get
+SELECT custom_status, turn_failure FROM notes WHERE key = ?
+
+-- name: notes_status
+INSERT INTO notes (key, custom_status) VALUES (?1, ?2)
+ON CONFLICT (key) DO UPDATE SET custom_status = excluded.custom_status
+
+-- name: notes_failure
+INSERT INTO notes (key, turn_failure) VALUES (?1, ?2)
+ON CONFLICT (key) DO UPDATE SET turn_failure = excluded.turn_failure
+
+-- name: notes_delete
+DELETE FROM notes WHERE key = ?
+
+-- name: history_insert
+INSERT INTO history (instance, turn, execution, prev, mark, commit_id, time, deliveries, commands, events)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: history_link
+SELECT instance, turn, prev, mark FROM history WHERE pos = ?
+
+-- name: history_get
+SELECT instance, turn, execution, commit_id, time, deliveries, commands, events FROM history WHERE pos = ?
+
+-- name: history_delete
+DELETE FROM history WHERE pos = ?
+
+-- name: history_count
+SELECT count(*) FROM history
+
+-- name: message_insert
+INSERT INTO messages (instance, seq, execution, command, refused, payload) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: message_list
+SELECT seq, execution, command, refused, payload FROM messages WHERE instance = ? AND seq > ? ORDER BY seq
+
+-- name: message_answers
+SELECT DISTINCT command FROM messages WHERE instance = ? AND seq > ? AND execution = ? AND command <> 0 ORDER BY command
+
+-- name: message_consume
+DELETE FROM messages WHERE instance = ? AND seq <= ?
+
+-- name: message_count
+SELECT count(*) FROM messages
+
+-- name: message_id_get
+SELECT 1 FROM message_ids WHERE instance = ? AND id = ?
+
+-- name: message_id_insert
+INSERT INTO message_ids (instance, id) VALUES (?, ?)
+
+-- name: message_id_delete
+DELETE FROM message_ids WHERE instance = ?
+
+-- name: task_insert
+INSERT INTO tasks (instance, command, execution, kind, holder, visible_at, attempt, held_since, scheduled_at, session,
+	payload, failure, details)
+VALUES (?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?, ?, ?)
+
+-- name: task_state
+SELECT execution, attempt, holder FROM tasks WHERE instance = ? AND command = ?
+
+-- name: task_get
+SELECT execution, kind, holder, visible_at, attempt, held_since, scheduled_at, session, payload, failure, details, command
+FROM tasks WHERE instance = ? AND command = ?
+
+-- name: task_list
+SELECT execution, kind, holder, visible_at, attempt, held_since, scheduled_at, session, payload, failure, details, command
+FROM tasks WHERE instance = ? ORDER BY command
+
+-- name: task_commands
+SELECT command FROM tasks WHERE instance = ? AND execution = ? ORDER BY command
+
+-- name: task_due
+SELECT instance, command, visible_at FROM tasks INDEXED BY tasks_queue
+WHERE holder = 0 AND kind = ? AND visible_at <= ? ORDER BY visible_at LIMIT ?
+
+-- name: task_next_due
+SELECT visible_at FROM tasks INDEXED BY tasks_queue
+WHERE holder = 0 AND kind = ? AND visible_at > ? ORDER BY visible_at LIMIT 1
+
+-- name: task_held
+SELECT instance, command FROM tasks INDEXED BY tasks_queue WHERE holder = ? LIMIT ?
+
+-- name: task_claim
+UPDATE tasks SET holder = ?3, held_since = ?4, attempt = attempt + 1 WHERE instance = ?1 AND command = ?2
+
+-- name: task_return
+UPDATE tasks SET holder = 0, held_since = 0, visible_at = ?3 WHERE instance = ?1 AND command = ?2
+
+-- name: task_retry
+UPDATE tasks SET holder = 0, held_since = 0, visible_at = ?3, attempt = ?4, failure = coalesce(?5, failure),
+	details = coalesce(?6, details)
+WHERE instance = ?1 AND command = ?2
+
+-- name: task_details
+UPDATE tasks SET details = ?3 WHERE instance = ?1 AND command = ?2
+
+-- name: task_delete
+DELETE FROM tasks WHERE instance = ? AND command = ?
+
+-- name: task_clear
+DELETE FROM tasks WHERE instance = ?
+
+-- name: task_stats
+SELECT count(*) FILTER (WHERE holder = 0), count(*) FILTER (WHERE holder <> 0) FROM tasks
+
+-- name: status_stats
+SELECT status, count(*) FROM instances GROUP BY status
+
+-- The filters of the lists: ?1 after, ?2 a mask of statuses, ?3 name, ?4 name
+-- prefix, ?5 version, ?6 created from, ?7 created before, ?8 only failed turns,
+-- ?9 ID prefix, ?10 the end of that prefix, ?11 parent, ?12 limit. NULL
+-- selects everything.
+
+-- name: list_recent
+SELECT key FROM instances
+WHERE key < ?1 AND (?2 >> status) & 1 AND created_at >= ?6 AND created_at < ?7
+	AND (?8 = 0 OR (failed_at <> 0 AND closed_at = 0))
+	AND (?9 IS NULL OR substr(id, 1, length(?9)) = ?9)
+	AND (?11 IS NULL OR parent_id = ?11)
+	AND (coalesce(?3, ?4, ?5) IS NULL OR def IN (SELECT id FROM definitions
+		WHERE (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR substr(name, 1, length(?4)) = ?4) AND (?5 IS NULL OR version = ?5)))
+ORDER BY key DESC LIMIT ?12
+
+-- name: list_rare
+SELECT key FROM instances INDEXED BY instances_rare
+WHERE key < ?1 AND status >= 4 AND (?2 >> status) & 1 AND created_at >= ?6 AND created_at < ?7
+	AND (?8 = 0 OR (failed_at <> 0 AND closed_at = 0))
+	AND (?9 IS NULL OR substr(id, 1, length(?9)) = ?9)
+	AND (?11 IS NULL OR parent_id = ?11)
+	AND (coalesce(?3, ?4, ?5) IS NULL OR def IN (SELECT id FROM definitions
+		WHERE (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR substr(name, 1, length(?4)) = ?4) AND (?5 IS NULL OR version = ?5)))
+ORDER BY key DESC LIMIT ?12
+
+-- name: list_children
+SELECT key FROM instances INDEXED BY instances_parent
+WHERE key < ?1 AND (?2 >> status) & 1 AND created_at >= ?6 AND created_at < ?7
+	AND (?8 = 0 OR (failed_at <> 0 AND closed_at = 0))
+	AND (?9 IS NULL OR substr(id, 1, length(?9)) = ?9)
+	AND parent_id = ?11
+	AND (coalesce(?3, ?4, ?5) IS NULL OR def IN (SELECT id FROM definitions
+		WHERE (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR substr(name, 1, length(?4)) = ?4) AND (?5 IS NULL OR version = ?5)))
+ORDER BY key DESC LIMIT ?12
+
+-- name: list_ids
+SELECT key FROM instances INDEXED BY sqlite_autoindex_instances_1
+WHERE id >= ?9 AND id < ?10 AND key < ?1 AND (?2 >> status) & 1 AND created_at >= ?6 AND created_at < ?7
+	AND (?8 = 0 OR (failed_at <> 0 AND closed_at = 0))
+	AND (?11 IS NULL OR parent_id = ?11)
+	AND (coalesce(?3, ?4, ?5) IS NULL OR def IN (SELECT id FROM definitions
+		WHERE (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR substr(name, 1, length(?4)) = ?4) AND (?5 IS NULL OR version = ?5)))
+ORDER BY key DESC LIMIT ?12
