@@ -24,19 +24,24 @@ func (r *Run[T]) ID() string { return r.t.ID }
 // errors.Is(err, ErrTerminated) tell those ends. When ctx ends first the error
 // wraps ctx's. Waiting costs no polling of its own, however many wait.
 func (r *Run[T]) Wait(ctx context.Context) (T, error) {
-	var out T
 	o, err := r.c.wait(ctx, r.t)
 	if err != nil {
-		return out, fmt.Errorf("wait for instance %q: %w", r.t.ID, err)
+		return *new(T), fmt.Errorf("wait for instance %q: %w", r.t.ID, err)
 	}
-	end, err := history.DecodeMessage(o.Payload)
+	return readOutcome[T](r.t.ID, o.Payload)
+}
+
+// readOutcome reads the terminal command of an instance.
+func readOutcome[T any](id string, outcome []byte) (T, error) {
+	var out T
+	end, err := history.DecodeMessage(outcome)
 	if err != nil {
-		return out, fmt.Errorf("wait for instance %q: outcome: %w", r.t.ID, err)
+		return out, fmt.Errorf("wait for instance %q: outcome: %w", id, err)
 	}
 	switch end.Kind {
 	case history.Completed:
 		if err := decode(end.Payload, &out); err != nil {
-			return *new(T), decodeError[T](fmt.Sprintf("output of instance %q", r.t.ID), err)
+			return *new(T), decodeError[T](fmt.Sprintf("output of instance %q", id), err)
 		}
 		return out, nil
 	case history.Failed:
@@ -44,7 +49,7 @@ func (r *Run[T]) Wait(ctx context.Context) (T, error) {
 	case history.Canceled:
 		return out, canceledError(end.Text)
 	}
-	return out, fmt.Errorf("wait for instance %q: outcome is %v", r.t.ID, end.Kind)
+	return out, fmt.Errorf("wait for instance %q: outcome is %v", id, end.Kind)
 }
 
 // canceledError is what operations return after a cancellation for reason.
