@@ -8,7 +8,8 @@ import "sync"
 type batcher[T any] struct {
 	max    int
 	handle func([]T)
-	wg     *sync.WaitGroup
+	spawn  func(func())
+	loop   func() // run, as a value made once
 
 	mu      sync.Mutex
 	waiting []T
@@ -16,8 +17,10 @@ type batcher[T any] struct {
 	active  bool
 }
 
-func newBatcher[T any](wg *sync.WaitGroup, limit int, handle func([]T)) *batcher[T] {
-	return &batcher[T]{max: limit, handle: handle, wg: wg}
+func newBatcher[T any](spawn func(func()), limit int, handle func([]T)) *batcher[T] {
+	b := &batcher[T]{max: limit, handle: handle, spawn: spawn}
+	b.loop = b.run
+	return b
 }
 
 func (b *batcher[T]) add(item T) {
@@ -27,7 +30,7 @@ func (b *batcher[T]) add(item T) {
 	b.active = true
 	b.mu.Unlock()
 	if start {
-		b.wg.Go(b.run)
+		b.spawn(b.loop)
 	}
 }
 

@@ -29,9 +29,13 @@ type Client struct {
 func NewClient(store provider.Provider) *Client { return newClient(store, nil) }
 
 func newClient(store provider.Provider, e *Engine) *Client {
+	spawn := func(f func()) { go f() }
+	if e != nil {
+		spawn = e.pool.run
+	}
 	c := &Client{store: store, e: e, waiters: map[provider.Key][]chan provider.Outcome{}, hint: make(chan struct{}, 1)}
-	c.starts = newBatcher(&c.wg, 256, c.startGroup)
-	c.sends = newBatcher(&c.wg, 256, c.sendGroup)
+	c.starts = newBatcher(spawn, 256, c.startGroup)
+	c.sends = newBatcher(spawn, 256, c.sendGroup)
 	return c
 }
 

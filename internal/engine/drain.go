@@ -15,7 +15,7 @@ const drainGrace = 500 * time.Millisecond
 
 // drain hands over everything and leaves: nothing is left owned. Other nodes
 // can continue at once, before this one has ended.
-func (e *Engine) drain(stopLoops func()) error {
+func (e *Engine) drain(stopLoops, stopWork func()) error {
 	e.o.Logger.Info("node draining", "node", int64(e.nodeKey()))
 	e.draining.Store(true)
 	stopLoops()
@@ -28,10 +28,12 @@ func (e *Engine) drain(stopLoops func()) error {
 	}
 	e.giveBack(node)
 	err := e.leave(node)
+	stopWork() // what still tries to reach the store need not: nothing is owned
 	if !e.waitFor(e.o.DrainTimeout) {
 		e.o.Logger.Warn("activities or turns do not end; the node leaves without them")
 	}
 	e.letGo()
+	e.pool.close()
 	e.o.Logger.Info("node left", "node", int64(node))
 	return err
 }
@@ -143,7 +145,7 @@ func (e *Engine) leave(node provider.NodeKey) error {
 // waitFor waits for the node's goroutines to end, for a bounded time.
 func (e *Engine) waitFor(limit time.Duration) bool {
 	done := make(chan struct{})
-	go func() { e.wg.Wait(); close(done) }()
+	go func() { e.pool.work.Wait(); close(done) }()
 	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {

@@ -71,7 +71,7 @@ type Engine struct {
 	suspects     map[provider.Key]bool
 	taskSuspects map[provider.TaskRef]bool
 
-	wg      sync.WaitGroup // goroutines that do work
+	pool    pool
 	ctx     context.Context
 	running atomic.Bool
 }
@@ -103,9 +103,10 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 	}
 	e.clock.set(d.Now)
 	e.workers.e, e.turns.e, e.timers.e = e, e, e
-	e.commits = newBatcher(&e.wg, 512, e.commitGroup)
-	e.loads = newBatcher(&e.wg, 128, e.loadGroup)
-	e.finishes = newBatcher(&e.wg, 256, e.finishGroup)
+	e.workers.loop, e.turns.loop = e.workers.work, e.turns.work
+	e.commits = newBatcher(e.pool.run, 512, e.commitGroup)
+	e.loads = newBatcher(e.pool.run, 128, e.loadGroup)
+	e.finishes = newBatcher(e.pool.run, 256, e.finishGroup)
 	e.client = newClient(store, e)
 	e.alone.Store(true)
 	return e, nil
@@ -136,9 +137,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		loops.Go(func() { loop(background) })
 	}
 	<-ctx.Done()
-	err := e.drain(func() { cancel(); loops.Wait() })
-	stop()
-	return err
+	return e.drain(func() { cancel(); loops.Wait() }, stop)
 }
 
 func (e *Engine) nodeKey() provider.NodeKey { return provider.NodeKey(e.node.Load()) }

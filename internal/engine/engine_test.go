@@ -295,7 +295,7 @@ func TestDeadNodesWorkIsFinished(t *testing.T) {
 		s, _ := call(m, "slow", "x")
 		return completed(s)
 	}
-	o := Options{Lease: 300 * time.Millisecond}
+	o := Options{Lease: 300 * time.Millisecond, DrainTimeout: 100 * time.Millisecond}
 	dying := &severed{Provider: store}
 	a := start(t, dying, o, codeMap{"s": code}, actMap{"slow": slow})
 	a.waitMember(t)

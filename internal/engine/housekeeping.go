@@ -22,6 +22,7 @@ func (e *Engine) housekeeping(ctx context.Context) {
 			all = append(all, x)
 		}
 		e.mu.Unlock()
+		e.pool.trim()
 		now := time.Now()
 		for _, x := range all {
 			if !x.mu.TryLock() {

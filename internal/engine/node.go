@@ -176,7 +176,7 @@ func (e *Engine) lostMembership(old provider.NodeKey) {
 	e.metrics.abandonments.Add(1)
 	e.o.Logger.Error("this node was declared dead by another; it lets go of its work and joins again", "node", int64(old))
 	e.letGo()
-	e.wg.Go(func() {
+	e.pool.run(func() {
 		if err := e.join(e.ctx); err != nil && e.ctx.Err() == nil {
 			e.o.Logger.Error("could not join again", "error", err)
 		}

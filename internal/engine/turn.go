@@ -18,6 +18,7 @@ type turnQueue struct {
 	mu     sync.Mutex
 	queue  ring[*execution]
 	active int
+	loop   func() // work, as a value made once
 }
 
 // push queues x, whose state is queued.
@@ -30,7 +31,7 @@ func (q *turnQueue) push(x *execution) {
 	}
 	q.mu.Unlock()
 	if spawn {
-		q.e.wg.Go(q.loop)
+		q.e.pool.run(q.loop)
 	}
 }
 
@@ -59,11 +60,11 @@ func (q *turnQueue) leave() {
 	}
 	q.mu.Unlock()
 	if spawn {
-		q.e.wg.Go(q.loop)
+		q.e.pool.run(q.loop)
 	}
 }
 
-func (q *turnQueue) loop() {
+func (q *turnQueue) work() {
 	defer q.leave() // also when user code ends the goroutine
 	for {
 		q.mu.Lock()

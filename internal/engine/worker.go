@@ -43,6 +43,7 @@ type workers struct {
 	mu      sync.Mutex
 	queue   ring[*task]
 	active  int
+	loop    func()       // work, as a value made once
 	present atomic.Int64 // queued and running
 }
 
@@ -75,11 +76,11 @@ func (w *workers) start(t *task) {
 	}
 	w.mu.Unlock()
 	if spawn {
-		w.e.wg.Go(w.loop)
+		w.e.pool.run(w.loop)
 	}
 }
 
-func (w *workers) loop() {
+func (w *workers) work() {
 	for {
 		w.mu.Lock()
 		t, ok := w.queue.pop()
