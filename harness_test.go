@@ -312,4 +312,3 @@ func waits(h *harness) {
 		h.t.Fatalf("the instance does not wait: end %v, failure %v", h.end, h.failed)
 	}
 }
-
