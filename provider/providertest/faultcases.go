@@ -1,0 +1,120 @@
+package providertest
+
+import (
+	"errors"
+
+	"github.com/durango-go/durango/provider"
+)
+
+// faultCases run a store behind a bad connection. What they verify is that
+// the contract can be kept there: whatever happened to a call, repeating it
+// leads to the same end.
+var faultCases = []testCase{
+	{"Rule03ALostReplyIsResolvedByRepeating", func(h *harness) {
+		// DESIGN 6, rule 3: "until then it may resubmit only the identical
+		// turn."
+		node := h.join()
+		key, friend := h.owned(node, "a"), h.fresh("b")
+		lost := false
+		bad := Faulty(h.store, Faults{After: func(method string) error {
+			if lost {
+				return nil
+			}
+			lost = true
+			return provider.ErrUnknownOutcome
+		}})
+		c := h.turn(key)
+		c.Messages = []provider.Message{to(friend, "once")}
+		_, err := bad.Commit(h.ctx, node, []provider.Commit{c})
+		h.is(err, provider.ErrUnknownOutcome, "commit")
+		results, err := bad.Commit(h.ctx, node, []provider.Commit{c})
+		h.ok(err, "commit again")
+		h.ok(results[0].Err, "commit again")
+		h.same("turns", len(h.turns(key)), 1)
+		h.same("mail", h.letters(friend), []string{"start b", "once"})
+	}},
+	{"Rule03ALostRequestIsResolvedByRepeating", func(h *harness) {
+		node := h.join()
+		key := h.owned(node, "a")
+		lost := false
+		bad := Faulty(h.store, Faults{Before: func(method string) error {
+			if lost {
+				return nil
+			}
+			lost = true
+			return provider.ErrUnknownOutcome
+		}})
+		c := h.turn(key)
+		_, err := bad.Commit(h.ctx, node, []provider.Commit{c})
+		h.is(err, provider.ErrUnknownOutcome, "commit")
+		h.same("last commit", h.load(key).Instance.LastCommit, int64(0))
+		results, err := bad.Commit(h.ctx, node, []provider.Commit{c})
+		h.ok(err, "commit again")
+		h.ok(results[0].Err, "commit again")
+		h.same("turns", len(h.turns(key)), 1)
+	}},
+	{"Rule03ALostClaimIsFoundAgain", func(h *harness) {
+		node := h.join()
+		key := h.fresh("a")
+		bad := Faulty(h.store, Faults{After: func(string) error { return provider.ErrUnknownOutcome }})
+		_, err := bad.Claim(h.ctx, provider.ClaimRequest{Node: node, Definitions: []provider.Definition{flow}, Limit: 1})
+		h.is(err, provider.ErrUnknownOutcome, "claim")
+		h.same("claimed again", len(h.claim(node, 1).Claimed), 0)
+		holdings, err := h.Owned(h.ctx, node)
+		h.ok(err, "owned")
+		h.same("owned", holdings.Instances, []provider.Holding{{Key: key, NextTurn: 1}})
+		h.apply(node, h.turn(key))
+	}},
+	{"RepeatingEverythingEndsRight", func(h *harness) {
+		bad := Faulty(h.store, Faults{Seed: 42, Methods: map[string]Odds{
+			"": {Transient: 0.2, LostRequest: 0.2, LostReply: 0.3},
+		}})
+		node := h.join()
+		n := draft("a")
+		n.Owned = true
+		stubborn(h, func() error {
+			r, err := bad.Create(h.ctx, node, []provider.NewInstance{n})
+			if err == nil {
+				err = r[0].Err
+			}
+			return err
+		})
+		for i := range 30 {
+			m := to(n.Key, itoa(i))
+			m.ID = itoa(i)
+			stubborn(h, func() error {
+				r, err := bad.Send(h.ctx, []provider.Message{m})
+				if err == nil {
+					err = r[0].Err
+				}
+				return err
+			})
+			c := h.turn(n.Key)
+			stubborn(h, func() error {
+				r, err := bad.Commit(h.ctx, node, []provider.Commit{c})
+				if err == nil {
+					err = r[0].Err
+				}
+				return err
+			})
+		}
+		row := h.row(n.Key)
+		h.same("turns", len(h.turns(n.Key)), 30)
+		h.same("mail received", row.MailboxSeq, int64(31))
+		h.same("mail read", row.ReadSeq, int64(31))
+	}},
+}
+
+// stubborn repeats f until it succeeds.
+func stubborn(h *harness, f func() error) {
+	h.Helper()
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, provider.ErrTransient) && !errors.Is(err, provider.ErrUnknownOutcome) {
+			h.Fatalf("unexpected error: %v", err)
+		}
+	}
+}

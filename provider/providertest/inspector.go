@@ -1,0 +1,320 @@
+package providertest
+
+import (
+	"bytes"
+
+	"github.com/durango-go/durango/provider"
+)
+
+var outcomeCases = []testCase{
+	{"AnUnknownInstanceHasNoStatus", func(h *harness) {
+		h.same("outcomes", h.outcomes(provider.Target{ID: "nobody"}, provider.Target{Key: provider.NewKey()}, provider.Target{}),
+			[]provider.Outcome{{}, {}, {}})
+	}},
+	{"OpenInstancesAndEnded", func(h *harness) {
+		node := h.join()
+		waiting, running, over := h.fresh("w"), h.owned(node, "r"), h.ended(node, "o")
+		c := h.turn(running)
+		c.CustomStatus, c.Outcome = []byte("not an outcome"), nil
+		h.apply(node, c)
+		want := []provider.Outcome{
+			{Key: over, Status: provider.Completed, Payload: []byte("outcome of o")},
+			{Key: waiting, Status: provider.Pending},
+			{},
+			{Key: running, Status: provider.Running, Owner: node},
+			{Key: over, Status: provider.Completed, Payload: []byte("outcome of o")},
+		}
+		got := h.outcomes(provider.Target{ID: "o"}, provider.Target{Key: waiting}, provider.Target{Key: waiting, ID: "r"},
+			provider.Target{ID: "r"}, provider.Target{Key: over, ID: "o"})
+		for i := range got {
+			if len(got[i].Payload) == 0 {
+				got[i].Payload = nil
+			}
+		}
+		h.same("outcomes", got, want)
+	}},
+	{"OutcomesOfMany", func(h *harness) {
+		var targets []provider.Target
+		var batch []provider.NewInstance
+		for i := range 300 {
+			n := draft(itoa(i))
+			batch = append(batch, n)
+			targets = append(targets, provider.Target{Key: n.Key}, provider.Target{ID: n.ID})
+		}
+		h.create(0, batch...)
+		for i, o := range h.outcomes(targets...) {
+			h.same("key", o.Key, batch[i/2].Key)
+		}
+	}},
+	{"TheDeletedAreUnknown", func(h *harness) {
+		key := h.ended(h.join(), "a")
+		h.ok(h.Delete(h.ctx, provider.Target{Key: key}, false), "delete")
+		h.same("outcome", h.outcomes(provider.Target{Key: key})[0].Status, provider.Status(0))
+	}},
+}
+
+func (h *harness) outcomes(targets ...provider.Target) []provider.Outcome {
+	h.Helper()
+	outcomes, err := h.Outcomes(h.ctx, targets)
+	h.ok(err, "outcomes")
+	if len(outcomes) != len(targets) {
+		h.Fatalf("outcomes: %d results for %d targets", len(outcomes), len(targets))
+	}
+	return outcomes
+}
+
+var inspectorCases = []testCase{
+	{"GetByIDOrKey", func(h *harness) {
+		a := h.fresh("a")
+		h.fresh("b")
+		for _, t := range []provider.Target{{Key: a}, {ID: "a"}, {Key: a, ID: "a"}} {
+			row, err := h.Get(h.ctx, t)
+			h.ok(err, "get")
+			h.same("ID", row.ID, "a")
+		}
+		for _, t := range []provider.Target{{}, {ID: "A"}, {Key: a, ID: "b"}, {Key: provider.NewKey()}} {
+			_, err := h.Get(h.ctx, t)
+			h.is(err, provider.ErrNotFound, "get")
+		}
+	}},
+	{"ListIsNewestFirst", func(h *harness) {
+		keys := []provider.Key{h.fresh("a"), h.fresh("b"), h.fresh("c")}
+		h.same("list", h.list(provider.Query{}), []provider.Key{keys[2], keys[1], keys[0]})
+	}},
+	{"PagesJoinWithoutGaps", func(h *harness) {
+		var want []provider.Key
+		for i := range 25 {
+			want = append([]provider.Key{h.fresh(itoa(i))}, want...)
+		}
+		var got []provider.Key
+		q := provider.Query{Limit: 10}
+		for pages := 1; ; pages++ {
+			page, err := h.List(h.ctx, q)
+			h.ok(err, "list")
+			got = append(got, keysOf(page.Instances)...)
+			if len(page.Instances) > 10 {
+				h.Errorf("%d instances on a page of 10", len(page.Instances))
+			}
+			h.fresh("meanwhile " + itoa(pages)) // is newer and not on later pages
+			if page.Next == 0 {
+				break
+			}
+			q.After = page.Next
+		}
+		h.same("all pages", got, want)
+	}},
+	{"ALastPageThatIsFullHasNoNext", func(h *harness) {
+		h.fresh("a")
+		h.fresh("b")
+		page, err := h.List(h.ctx, provider.Query{Limit: 2})
+		h.ok(err, "list")
+		h.same("instances", len(page.Instances), 2)
+		h.same("next", page.Next, provider.Key(0))
+	}},
+	{"APageHasAHundredUnlessAsked", func(h *harness) {
+		var batch []provider.NewInstance
+		for i := range 120 {
+			batch = append(batch, draft(itoa(i)))
+		}
+		h.create(0, batch...)
+		page, err := h.List(h.ctx, provider.Query{})
+		h.ok(err, "list")
+		h.same("instances", len(page.Instances), 100)
+		h.same("with a limit", len(h.list(provider.Query{Limit: 500})), 120)
+	}},
+	{"FiltersSelect", func(h *harness) {
+		node := h.join()
+		a, b, c, d := draft("order-1"), draft("order-2"), draft("invoice-1"), draft("Order-3")
+		a.Name, b.Name, c.Name, d.Name = "fulfil", "fulfil-fast", "bill", "Fulfil"
+		b.Version = "2.0.0"
+		c.Parent = provider.ParentLink{Key: a.Key, ID: a.ID, Execution: 1, Command: 1}
+		for i, n := range []provider.NewInstance{a, b, c, d} {
+			n.Owned = i == 0
+			h.create(node, n)
+		}
+		end := h.turn(a.Key)
+		end.Status = provider.Failed
+		h.apply(node, end)
+		h.ok(h.Suspend(h.ctx, provider.Target{Key: d.Key}), "suspend")
+		created := h.row(b.Key).CreatedAt
+		for name, tc := range map[string]struct {
+			q    provider.Query
+			want []provider.Key
+		}{
+			"status":        {provider.Query{Statuses: []provider.Status{provider.Failed}}, []provider.Key{a.Key}},
+			"statuses":      {provider.Query{Statuses: []provider.Status{provider.Failed, provider.Suspended}}, []provider.Key{d.Key, a.Key}},
+			"name":          {provider.Query{Name: "fulfil"}, []provider.Key{a.Key}},
+			"name prefix":   {provider.Query{NamePrefix: "fulfil"}, []provider.Key{b.Key, a.Key}},
+			"ID prefix":     {provider.Query{IDPrefix: "order-"}, []provider.Key{b.Key, a.Key}},
+			"version":       {provider.Query{Version: "2.0.0"}, []provider.Key{b.Key}},
+			"parent":        {provider.Query{Parent: "order-1"}, []provider.Key{c.Key}},
+			"two at once":   {provider.Query{IDPrefix: "order-", Statuses: []provider.Status{provider.Pending}}, []provider.Key{b.Key}},
+			"none":          {provider.Query{Name: "nothing"}, []provider.Key{}},
+			"after":         {provider.Query{After: c.Key}, []provider.Key{b.Key, a.Key}},
+			"long ago":      {provider.Query{CreatedBefore: created - 24*hour}, []provider.Key{}},
+			"long from now": {provider.Query{CreatedFrom: created + 24*hour}, []provider.Key{}},
+			"around now":    {provider.Query{CreatedFrom: created - hour, CreatedBefore: created + hour, Name: "bill"}, []provider.Key{c.Key}},
+		} {
+			h.same(name, h.list(tc.q), tc.want)
+		}
+	}},
+	{"CreatedFromIsInclusiveBeforeExclusive", func(h *harness) {
+		key := h.fresh("a")
+		at := h.row(key).CreatedAt
+		h.same("from", h.list(provider.Query{CreatedFrom: at}), []provider.Key{key})
+		h.same("from later", h.list(provider.Query{CreatedFrom: at + 1}), []provider.Key{})
+		h.same("before", h.list(provider.Query{CreatedBefore: at}), []provider.Key{})
+		h.same("before later", h.list(provider.Query{CreatedBefore: at + 1}), []provider.Key{key})
+	}},
+	{"PrefixesAreLiteral", func(h *harness) {
+		// In SQL, % and _ match anything, and LIKE may ignore case.
+		percent, under := h.fresh("100%-a"), h.fresh("x_y")
+		h.fresh("100x-a")
+		h.fresh("xzy")
+		h.fresh("X_Y")
+		backslash := h.fresh(`c:\d`)
+		h.same("percent", h.list(provider.Query{IDPrefix: "100%"}), []provider.Key{percent})
+		h.same("underscore", h.list(provider.Query{IDPrefix: "x_"}), []provider.Key{under})
+		h.same("backslash", h.list(provider.Query{IDPrefix: `c:\`}), []provider.Key{backslash})
+		h.same("star", h.list(provider.Query{IDPrefix: "*"}), []provider.Key{})
+		h.same("question mark", h.list(provider.Query{IDPrefix: "?"}), []provider.Key{})
+	}},
+	{"PrefixesInAnyLanguage", func(h *harness) {
+		key := h.fresh("日本語-1")
+		last := h.fresh("\U0010FFFF\U0010FFFFz")
+		h.same("prefix", h.list(provider.Query{IDPrefix: "日本"}), []provider.Key{key})
+		h.same("prefix of the last character", h.list(provider.Query{IDPrefix: "\U0010FFFF"}), []provider.Key{last})
+	}},
+	{"TurnFailedSelectsTheOpen", func(h *harness) {
+		node := h.join()
+		failing, over, fine := h.owned(node, "f"), h.owned(node, "o"), h.owned(node, "x")
+		h.apply(node, h.failure(failing, "no", 0))
+		c := h.failure(over, "no", 0)
+		c.Status = provider.Failed
+		h.apply(node, c)
+		h.apply(node, h.turn(fine))
+		h.same("list", h.list(provider.Query{TurnFailed: true}), []provider.Key{failing})
+	}},
+	{"AListLeavesLargePayloadsOut", func(h *harness) {
+		node := h.join()
+		small, large := h.owned(node, "small"), h.owned(node, "large")
+		for key, size := range map[provider.Key]int{small: 4 << 10, large: 4<<10 + 1} {
+			c := h.turn(key)
+			c.Status, c.Outcome, c.CustomStatus = provider.Completed, make([]byte, size), bytes.Repeat([]byte("x"), size)
+			h.apply(node, c)
+		}
+		page, err := h.List(h.ctx, provider.Query{})
+		h.ok(err, "list")
+		h.same("outcome and custom status, large", len(page.Instances[0].Outcome)+len(page.Instances[0].CustomStatus), 0)
+		h.same("outcome and custom status, small", len(page.Instances[1].Outcome)+len(page.Instances[1].CustomStatus), 8<<10)
+		h.same("custom status by get", len(h.row(large).CustomStatus), 4<<10+1)
+	}},
+	{"AListShowsWholeRows", func(h *harness) {
+		node := h.join()
+		key := h.owned(node, "a")
+		c := h.failure(key, "no", 5)
+		c.CustomStatus = []byte("status")
+		h.apply(node, c)
+		page, err := h.List(h.ctx, provider.Query{})
+		h.ok(err, "list")
+		h.same("row", page.Instances[0], h.row(key))
+	}},
+	{"StatsCount", func(h *harness) {
+		node := h.join()
+		h.fresh("p1")
+		h.fresh("p2")
+		h.withTurns(node, "r", 3)
+		h.ended(node, "c")
+		key := h.fresh("s")
+		h.post(key, "m")
+		h.ok(h.Suspend(h.ctx, provider.Target{Key: key}), "suspend")
+		s := h.stats()
+		for status, want := range map[provider.Status]int64{
+			provider.Pending: 2, provider.Running: 1, provider.Completed: 1, provider.Suspended: 1, provider.Failed: 0,
+		} {
+			h.same(status.String(), s.Instances[status], want)
+		}
+		h.same("turns", s.Turns, int64(4))
+		h.same("unread mail", s.UnreadMail, int64(4))
+		h.same("nodes", s.Nodes, 1)
+	}},
+	{"TheUnknownHaveNothing", func(h *harness) {
+		key := provider.NewKey()
+		h.same("turns, mail and tasks", len(h.turns(key))+len(h.mail(key))+len(h.taskRows(key)), 0)
+	}},
+}
+
+func (h *harness) list(q provider.Query) []provider.Key {
+	h.Helper()
+	page, err := h.List(h.ctx, q)
+	h.ok(err, "list")
+	return keysOf(page.Instances)
+}
+
+var limitCases = []testCase{
+	{"TooLargeAStartFailsAlone", func(h *harness) {
+		big, fits := h.sizes()
+		a, b := draft("a"), draft("b")
+		a.Start, b.Start = big, fits
+		results, err := h.Create(h.ctx, 0, []provider.NewInstance{a, b})
+		h.ok(err, "create")
+		h.is(results[0].Err, provider.ErrTooLarge, "create")
+		h.ok(results[1].Err, "create what fits")
+		_, err = h.Get(h.ctx, provider.Target{ID: "a"})
+		h.is(err, provider.ErrNotFound, "get")
+	}},
+	{"TooLargeAMessageFailsAlone", func(h *harness) {
+		big, fits := h.sizes()
+		key := h.fresh("a")
+		results, err := h.Send(h.ctx, []provider.Message{
+			{To: provider.Target{Key: key}, Payload: big}, {To: provider.Target{Key: key}, Payload: fits},
+		})
+		h.ok(err, "send")
+		h.is(results[0].Err, provider.ErrTooLarge, "send")
+		h.same("number of what fits", results[1].Seq, int64(2))
+		h.same("last number", h.row(key).MailboxSeq, int64(2))
+	}},
+	{"TooLargeACommitFailsAlone", func(h *harness) {
+		big, fits := h.sizes()
+		node := h.join()
+		friend := h.fresh("friend")
+		for name, spoil := range map[string]func(c *provider.Commit, payload []byte){
+			"custom status": func(c *provider.Commit, p []byte) { c.CustomStatus = p },
+			"outcome":       func(c *provider.Commit, p []byte) { c.Status, c.Outcome = provider.Completed, p },
+			"task":          func(c *provider.Commit, p []byte) { c.Tasks = []provider.NewTask{{Command: 1, Name: "n", Payload: p}} },
+			"message":       func(c *provider.Commit, p []byte) { c.Messages = []provider.Message{to(friend, string(p))} },
+			"child": func(c *provider.Commit, p []byte) {
+				child := draft("child of " + itoa(int(c.Key)))
+				child.Start = p
+				c.Children = []provider.NewInstance{child}
+			},
+		} {
+			bad, good := h.turn(h.owned(node, name)), h.turn(h.owned(node, name+" that fits"))
+			spoil(&bad, big)
+			spoil(&good, fits)
+			results, err := h.Commit(h.ctx, node, []provider.Commit{bad, good})
+			h.ok(err, "commit")
+			h.is(results[0].Err, provider.ErrTooLarge, name)
+			h.ok(results[1].Err, name+" that fits")
+			h.same("turns", len(h.turns(bad.Key)), 0)
+			h.same("next turn", h.row(bad.Key).NextTurn, int64(1))
+		}
+	}},
+	{"TooLargeAResultFailsAlone", func(h *harness) {
+		big, fits := h.sizes()
+		node := h.join()
+		key, task := h.working(node, "a", 4)
+		h.is(h.finish(node, provider.TaskFinish{TaskRef: task.Ref(), Message: big}), provider.ErrTooLarge, "finish")
+		h.same("still held", h.extend(node, provider.TaskBeat{TaskRef: task.Ref()}), true)
+		h.ok(h.finish(node, provider.TaskFinish{TaskRef: task.Ref(), Message: fits}), "finish with what fits")
+		h.same("mail", len(h.mail(key)), 1)
+	}},
+}
+
+// sizes returns a payload just over the store's limit, and one just under.
+func (h *harness) sizes() (big, fits []byte) {
+	h.Helper()
+	const testable = 64 << 20
+	h.need(h.max > 0 && h.max <= testable, "MaxEventSize")
+	return make([]byte, h.max+1), make([]byte, h.max)
+}
