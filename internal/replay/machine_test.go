@@ -3,6 +3,7 @@ package replay
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
@@ -283,6 +284,150 @@ func TestOpTableWithGaps(t *testing.T) {
 	}
 }
 
+// "ctx.Now(), ctx.NewID(), durango.Record are recorded inline": replay returns
+// the recorded value and does not compute it again.
+func TestRecordComputesOnce(t *testing.T) {
+	checkGoroutines(t)
+	computed := 0
+	code := func(m *Machine, _ *history.Event) history.Event {
+		v := m.Record("dice", func() []byte { computed++; return fmt.Append(nil, computed) })
+		return completed(string(v))
+	}
+	m := New(code)
+	defer m.Close()
+	cmds := mustTurn(t, m, startedOnly...)
+	again := New(code)
+	defer again.Close()
+	if err := again.Replay(&history.Turn{Number: 1, Deliveries: startedOnly, Commands: cmds}); err != nil {
+		t.Fatal(err)
+	}
+	if computed != 1 || string(again.Final().Payload) != "1" || len(again.Warnings()) != 0 {
+		t.Errorf("computed %d times, got %s, warnings %v", computed, again.Final().Payload, again.Warnings())
+	}
+}
+
+// "FIFO per name", also when many wait and the queue is consumed from the front
+// while it grows at the back.
+func TestManySignalsStayInOrder(t *testing.T) {
+	checkGoroutines(t)
+	next := 0
+	m := New(func(m *Machine, _ *history.Event) history.Event {
+		for {
+			m.Wait(m.Signals("go"))
+			for range 3 {
+				if e, ok := m.Signals("s").Take(); ok {
+					if string(e.Payload) != fmt.Sprint(next) {
+						t.Errorf("got %s, want %d", e.Payload, next)
+					}
+					next++
+				}
+			}
+		}
+	})
+	defer m.Close()
+	mustTurn(t, m, startedOnly...)
+	sent := 0
+	signal := func(name string) {
+		mustTurn(t, m, history.Event{Kind: history.SignalReceived, Name: name, Payload: fmt.Append(nil, sent)})
+	}
+	for ; sent < 500; sent++ {
+		signal("s")
+		if sent > 100 && sent%4 == 0 {
+			signal("go")
+		}
+		unread := m.Unread()
+		if len(unread) != sent+1-next || string(unread[0].Payload) != fmt.Sprint(next) {
+			t.Fatalf("%d unread from %s after %d sent and %d taken", len(unread), unread[0].Payload, sent+1, next)
+		}
+	}
+	for next < 500 {
+		signal("go")
+	}
+	if m.Unread() != nil || m.Pending().Signals != 0 {
+		t.Error("signals are left")
+	}
+}
+
+// Timers canceled in any order leave the others due in order.
+func TestTimerHeap(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var h timerHeap
+	var all []*Op
+	for seq := range int64(300) {
+		o := &Op{seq: seq, ev: history.Event{Time: r.Int64N(50)}}
+		all = append(all, o)
+		h.push(o)
+	}
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	for len(all) > 0 {
+		h.remove(all[0])
+		all = all[1:]
+		for i, o := range h {
+			if o.heap != i || i > 0 && earlier(o, h[(i-1)/2]) {
+				t.Fatalf("%d timers left: the heap is broken at %d", len(h), i)
+			}
+		}
+		now := r.Int64N(50)
+		due := 0
+		for _, o := range all {
+			if o.ev.Time <= now {
+				due++
+			}
+		}
+		m := Machine{timers: h}
+		events := m.DueTimers(now, nil)
+		if len(events) != due {
+			t.Fatalf("%d due, want %d", len(events), due)
+		}
+	}
+}
+
+func TestTaskQueue(t *testing.T) {
+	var q taskQueue
+	var want []*Task
+	for range 10 {
+		for range 5 {
+			task := &Task{}
+			q.push(task)
+			want = append(want, task)
+		}
+		for range 3 {
+			if q.pop() != want[0] {
+				t.Fatal("out of order")
+			}
+			want = want[1:]
+		}
+	}
+	for len(want) > 0 {
+		if q.pop() != want[0] {
+			t.Fatal("out of order")
+		}
+		want = want[1:]
+	}
+	if q.pop() != nil {
+		t.Fatal("not empty")
+	}
+}
+
+// An op that is open cannot be given back.
+func TestReleaseOfOpenOp(t *testing.T) {
+	checkGoroutines(t)
+	m := New(func(m *Machine, _ *history.Event) history.Event {
+		a := m.Emit(history.Event{Kind: history.ActivityScheduled, Name: "a"})
+		m.Release(a)
+		m.Release(nil)
+		b := m.Emit(history.Event{Kind: history.ActivityScheduled, Name: "b"})
+		_, e := m.Wait(a)
+		if a == b || e == nil || string(e.Payload) != "for a" {
+			t.Errorf("got %v", e)
+		}
+		return completed("")
+	})
+	defer m.Close()
+	mustTurn(t, m, startedOnly...)
+	mustTurn(t, m, history.Event{Kind: history.ActivityCompleted, Ref: 1, Payload: []byte("for a")})
+}
+
 // Close ends every coroutine, started or not, in a machine that failed too.
 func TestCloseAfterFailure(t *testing.T) {
 	checkGoroutines(t)
@@ -327,7 +472,10 @@ func BenchmarkTurn(b *testing.B) {
 	d := []history.Event{startedOnly[0]}
 	b.ReportAllocs()
 	for b.Loop() {
-		cmds := mustTurn(b, m, d...)
+		cmds, err := m.Turn(1, d) // mustTurn's Helper costs as much as the turn
+		if err != nil {
+			b.Fatal(err)
+		}
 		d[0] = history.Event{Kind: history.ActivityCompleted, Ref: cmds[0].Seq}
 	}
 }

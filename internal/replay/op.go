@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/durango-go/durango/history"
@@ -91,13 +92,13 @@ func (m *Machine) open(cmd *history.Event, scope *Scope) *Op {
 	o := m.newOp()
 	o.kind, o.seq, o.ev = cmd.Kind, cmd.Seq, *cmd
 	m.ops.add(o)
-	m.bytes += opSize + len(cmd.Payload)
 	if pending(cmd) {
 		m.count(cmd.Kind, 1)
-		if scope != nil {
-			scope.add(o)
-		}
+		scope.add(o)
+	} else { // it may stay open for ever
+		o.ev = history.Event{Kind: cmd.Kind, Detached: cmd.Detached}
 	}
+	m.bytes += opSize + len(o.ev.Payload)
 	if cmd.Kind == history.TimerSet {
 		m.timers.push(o)
 	}
@@ -111,9 +112,7 @@ func (m *Machine) resolve(o *Op, answer *history.Event) {
 	m.bytes -= opSize + len(o.ev.Payload)
 	if pending(&o.ev) {
 		m.count(o.kind, -1)
-		if o.scope != nil {
-			o.scope.remove(o)
-		}
+		o.scope.remove(o)
 	}
 	if o.kind == history.TimerSet {
 		m.timers.remove(o)
@@ -194,13 +193,7 @@ func (t *opTable) index(seq int64) int {
 		return int(i)
 	}
 	i, ok := slices.BinarySearchFunc(t.entries, seq, func(e opEntry, seq int64) int {
-		switch {
-		case e.seq < seq:
-			return -1
-		case e.seq > seq:
-			return 1
-		}
-		return 0
+		return cmp.Compare(e.seq, seq)
 	})
 	if !ok {
 		return -1

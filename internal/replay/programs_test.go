@@ -244,6 +244,16 @@ var programs = map[string]func(p prog) history.Event{
 		p.next("end")
 		return completed("")
 	},
+	"cancel-one": func(p prog) history.Event {
+		op := p.act("a")
+		p.act("a")
+		p.Cancel(op)
+		return completed("")
+	},
+	"returns-at-once": func(p prog) history.Event {
+		p.Spawn(func() { p.printf("ran after the end") })
+		return completed("")
+	},
 	"timers": func(p prog) history.Event {
 		a, b, c := p.timer(30), p.timer(10), p.timer(10)
 		for i, op := range []*Op{b, c, a} {
@@ -365,6 +375,7 @@ var programs = map[string]func(p prog) history.Event{
 	"schedule-and-cancel/ref": func(p prog) history.Event {
 		op, t, c := p.act("a"), p.timer(5), p.child("kid")
 		p.Cancel(t)
+		p.printf("went on after a difference")
 		p.Cancel(op)
 		p.Cancel(c)
 		return completed("")
@@ -373,6 +384,19 @@ var programs = map[string]func(p prog) history.Event{
 		p.act("a")
 		p.timer(5)
 		p.child("another")
+		return completed("")
+	},
+	"cancel-one/other": func(p prog) history.Event {
+		p.act("a")
+		p.Cancel(p.act("a"))
+		return completed("")
+	},
+	"cancel-one/scope": func(p prog) history.Event {
+		s := p.Root().Child()
+		p.act("a")
+		p.actIn(s, "a")
+		s.Cancel("")
+		p.printf("went on after a difference")
 		return completed("")
 	},
 	"cancel/differs": func(p prog) history.Event {

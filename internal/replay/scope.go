@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/durango-go/durango/history"
@@ -127,7 +128,7 @@ func (m *Machine) cancelScope(s *Scope, reason string) bool {
 	var scopes []*Scope
 	var ops []*Op
 	s.collect(reason, &scopes, &ops)
-	slices.SortFunc(ops, func(a, b *Op) int { return int(a.seq - b.seq) })
+	slices.SortFunc(ops, func(a, b *Op) int { return cmp.Compare(a.seq, b.seq) })
 	for _, o := range ops {
 		if !m.cancel(o) {
 			return false

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/durango-go/durango/history"
@@ -119,7 +120,7 @@ func (m *Machine) Unread() []history.Event {
 	for _, q := range m.queues {
 		all = append(all, q.items[q.head:]...)
 	}
-	slices.SortFunc(all, func(a, b arrival) int { return int(a.n - b.n) })
+	slices.SortFunc(all, func(a, b arrival) int { return cmp.Compare(a.n, b.n) })
 	events := make([]history.Event, len(all))
 	for i := range all {
 		events[i] = all[i].e

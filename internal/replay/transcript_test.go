@@ -178,6 +178,7 @@ func runTranscript(t *testing.T, text string) string {
 				seen = append(seen, "warning: "+w)
 			}
 			seen = append(seen, fmt.Sprintf("%d turns", len(y.logs)))
+			seen = append(seen, y.take()...) // of the turn that failed
 			seen = appendError(seen, err)
 			y.m.Close()
 		case "accepts":
