@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Installs what the checks need beside Go. Does nothing where it is present.
+set -euo pipefail
+
+missing=()
+
+# The race detector links with a C compiler.
+if ! command -v "$(go env CC)" >/dev/null; then
+	missing+=(gcc libc6-dev)
+fi
+
+if [ ${#missing[@]} -eq 0 ]; then
+	exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+	echo "please install: ${missing[*]}" >&2
+	exit 1
+fi
+root=()
+if [ "$(id -u)" -ne 0 ]; then
+	root=(sudo)
+fi
+echo "installing ${missing[*]}"
+"${root[@]}" apt-get update -q
+"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
