@@ -55,7 +55,8 @@ func (m *Machine) launch(e *history.Event) {
 			return // it swallowed the unwinding
 		}
 		if !final.Kind.Terminal() {
-			panic(fmt.Sprintf("replay: code returned %v, which is not a terminal command", final.Kind))
+			m.fail(fmt.Errorf("replay: the code returned %v, which is not a terminal command", final.Kind))
+			return
 		}
 		m.final = &final
 	})

@@ -29,7 +29,8 @@ func (s *Scope) Emit(cmd history.Event) *Op {
 		m.mustRecord(&cmd)
 		return nil
 	default:
-		panic(fmt.Sprintf("replay: %v cannot be emitted", cmd.Kind))
+		m.fail(fmt.Errorf("replay: %v cannot be emitted", cmd.Kind))
+		m.stop()
 	}
 	if s.canceled {
 		return &Op{m: m, kind: cmd.Kind, state: opCanceled}

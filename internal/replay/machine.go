@@ -125,13 +125,14 @@ func (m *Machine) ready(deliveries []history.Event) error {
 	return nil
 }
 
-const keepCommands = 256
+// keepRoom is how many unused elements a buffer may keep for later.
+const keepRoom = 256
 
 func (m *Machine) begin(turn, now int64) {
 	m.turn, m.now = turn, now
 	clear(m.commands)
 	m.commands = m.commands[:0]
-	if cap(m.commands) > keepCommands {
+	if cap(m.commands) > keepRoom {
 		m.commands = nil
 	}
 }

@@ -3,6 +3,7 @@ package replay
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -213,8 +214,8 @@ func TestNothingIsRetained(t *testing.T) {
 		if n := cap(m.ops.entries); n > 64 {
 			t.Errorf("%s: room for %d open ops", when, n)
 		}
-		if free > keepCommands || len(m.runnable.ring) > keepCommands || cap(m.timers) > keepCommands ||
-			cap(m.commands) > keepCommands {
+		if free > keepRoom || len(m.runnable.ring) > keepRoom || cap(m.timers) > keepRoom ||
+			cap(m.commands) > keepRoom {
 			t.Errorf("%s: %d subscriptions, %d runnable, %d timers, %d commands", when,
 				free, len(m.runnable.ring), cap(m.timers), cap(m.commands))
 		}
@@ -467,7 +468,7 @@ func TestPanicWhileUnwinding(t *testing.T) {
 }
 
 func BenchmarkTurn(b *testing.B) {
-	m := New(sequential(1 << 60))
+	m := New(sequential(math.MaxInt))
 	defer m.Close()
 	d := []history.Event{startedOnly[0]}
 	b.ReportAllocs()

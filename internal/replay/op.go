@@ -144,7 +144,7 @@ func (m *Machine) newOp() *Op {
 		return o
 	}
 	if len(m.slab) == 0 {
-		m.slab = make([]Op, min(max(len(m.ops.entries)/8, 4), 64))
+		m.slab = make([]Op, min(max(len(m.ops.entries)/8, 2), 64))
 	}
 	o := &m.slab[0]
 	m.slab = m.slab[1:]

@@ -331,6 +331,11 @@ var programs = map[string]func(p prog) history.Event{
 		runtime.Goexit()
 		return completed("")
 	},
+	"emits-terminal": func(p prog) history.Event {
+		p.Emit(completed(""))
+		p.printf("went on")
+		return completed("")
+	},
 	"not-terminal": func(p prog) history.Event {
 		return history.Event{Kind: history.StatusSet}
 	},

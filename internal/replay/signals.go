@@ -89,7 +89,7 @@ func (q *Queue) pop() *history.Event {
 	switch {
 	case q.head == len(q.items):
 		q.head = 0
-		if q.items = q.items[:0]; cap(q.items) > keepCommands {
+		if q.items = q.items[:0]; cap(q.items) > keepRoom {
 			q.items = nil
 		}
 	case q.head > 32 && q.head > len(q.items)/2:

@@ -132,7 +132,7 @@ func (q *taskQueue) pop() *Task {
 	t := q.ring[q.head]
 	q.ring[q.head] = nil
 	q.head = (q.head + 1) & (len(q.ring) - 1)
-	if q.n--; q.n == 0 && len(q.ring) > keepCommands {
+	if q.n--; q.n == 0 && len(q.ring) > keepRoom {
 		q.ring, q.head = nil, 0
 	}
 	return t

@@ -30,7 +30,7 @@ func (h *timerHeap) remove(o *Op) {
 	if i < last {
 		h.down(i)
 		h.up(i)
-	} else if last == 0 && cap(s) > keepCommands {
+	} else if last == 0 && cap(s) > keepRoom {
 		*h = nil
 	}
 }

@@ -250,12 +250,10 @@ func (m *Machine) wakeAll(l *subList) {
 	}
 }
 
-const subChunk = 8
-
 func (m *Machine) newSub() *sub {
 	if m.freeSubs == nil {
-		chunk := make([]sub, subChunk)
-		m.subsMade += subChunk
+		chunk := make([]sub, min(max(m.subsMade, 2), 64))
+		m.subsMade += len(chunk)
 		for i := range chunk {
 			chunk[i].next, m.freeSubs = m.freeSubs, &chunk[i]
 		}
@@ -271,7 +269,7 @@ func (m *Machine) newSub() *sub {
 func (m *Machine) freeSub(s *sub) {
 	*s = sub{next: m.freeSubs}
 	m.freeSubs = s
-	if m.subsUsed--; m.subsUsed == 0 && m.subsMade > keepCommands {
+	if m.subsUsed--; m.subsUsed == 0 && m.subsMade > keepRoom {
 		m.freeSubs, m.subsMade = nil, 0
 	}
 }
