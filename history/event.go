@@ -145,6 +145,7 @@ type Event struct {
 	Failure *Failure
 	Policy  *Policy
 	Parent  *Parent
+	// Carried are deliveries, which carry none themselves.
 	Carried []Event
 }
 
@@ -234,6 +235,7 @@ type Failure struct {
 	Detail []byte
 	// Final says that trying again is pointless.
 	Final bool
+	// Cause is what the failure wraps. A chain is stored up to its 32nd.
 	Cause *Failure
 }
 
