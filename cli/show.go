@@ -1,0 +1,362 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/provider"
+
+	"github.com/spf13/cobra"
+)
+
+// exportFormat names the form of what show --export writes.
+const exportFormat = "durango-history/1"
+
+// showView is everything known of an instance.
+type showView struct {
+	Format   string       `json:"format"`
+	Instance instanceView `json:"instance"`
+	Turns    []turnView   `json:"turns"`
+	Mailbox  []mailView   `json:"mailbox"`
+	Tasks    []taskView   `json:"tasks"`
+}
+
+type turnView struct {
+	Number     int64       `json:"number"`
+	Execution  int64       `json:"execution"`
+	Time       *time.Time  `json:"time"`
+	Deliveries []eventView `json:"deliveries"`
+	Commands   []eventView `json:"commands"`
+	// Error says why the turn could not be read.
+	Error string `json:"error,omitempty"`
+	// Encoded is the turn as it is stored, for programs; only with --export.
+	CommitID int64  `json:"commit_id,omitempty,string"`
+	Encoded  []byte `json:"encoded,omitempty"`
+}
+
+type eventView struct {
+	Kind     string          `json:"kind"`
+	Seq      int64           `json:"seq,omitempty"`
+	Ref      int64           `json:"ref,omitempty"`
+	Name     string          `json:"name,omitempty"`
+	Version  string          `json:"version,omitempty"`
+	Target   string          `json:"target,omitempty"`
+	Pool     string          `json:"pool,omitempty"`
+	Attempt  int64           `json:"attempt,omitempty"`
+	Time     *time.Time      `json:"time,omitempty"`
+	Text     string          `json:"text,omitempty"`
+	Payload  json.RawMessage `json:"payload,omitempty"`
+	Failure  *failureView    `json:"failure,omitempty"`
+	Carried  []eventView     `json:"carried,omitempty"`
+	Readable string          `json:"readable"`
+}
+
+type mailView struct {
+	Seq     int64       `json:"seq"`
+	Refused string      `json:"refused,omitempty"`
+	Events  []eventView `json:"events,omitempty"`
+	Error   string      `json:"error,omitempty"`
+}
+
+type taskView struct {
+	Command   int64      `json:"command"`
+	Execution int64      `json:"execution"`
+	Name      string     `json:"name"`
+	Pool      string     `json:"pool,omitempty"`
+	Attempt   int64      `json:"attempt"`
+	State     string     `json:"state"`
+	HeldSince *time.Time `json:"held_since,omitempty"`
+	Node      string     `json:"node,omitempty"`
+	VisibleAt *time.Time `json:"visible_at,omitempty"`
+	Failure   string     `json:"last_failure,omitempty"`
+}
+
+func viewEvents(events []history.Event) []eventView {
+	views := make([]eventView, len(events))
+	for i := range events {
+		e := &events[i]
+		views[i] = eventView{
+			Kind: e.Kind.String(), Seq: e.Seq, Ref: e.Ref, Name: e.Name, Version: e.Version, Target: e.Target,
+			Pool: e.Pool, Attempt: e.Attempt, Time: timestamp(e.Time), Text: e.Text, Payload: rawJSON(e.Payload),
+			Failure: viewFailure(e.Failure), Readable: e.String(),
+		}
+		if len(e.Carried) > 0 {
+			views[i].Carried = viewEvents(e.Carried)
+		}
+	}
+	return views
+}
+
+func (a *app) showCommand() *cobra.Command {
+	var export string
+	cmd := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show an instance with its history, mailbox and tasks",
+		Args:  args("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(reading, func(s *session) error { return a.show(cmd, s, args[0], export) })
+		},
+	}
+	cmd.Flags().StringVar(&export, "export", "", "write everything as JSON to this file (- for standard output)")
+	return cmd
+}
+
+func (a *app) show(cmd *cobra.Command, s *session, id, export string) error {
+	ctx := cmd.Context()
+	in, err := s.inspector.Get(ctx, provider.Target{ID: id})
+	if err != nil {
+		return notFound(id, err)
+	}
+	around, err := s.surroundings(ctx)
+	if err != nil {
+		return err
+	}
+	v := showView{Format: exportFormat, Instance: around.view(&in)}
+	if v.Turns, err = s.turns(ctx, &in, export != ""); err != nil {
+		return err
+	}
+	if v.Mailbox, err = s.mailbox(ctx, &in); err != nil {
+		return err
+	}
+	if v.Tasks, err = s.tasks(ctx, &in, around); err != nil {
+		return err
+	}
+	switch export {
+	case "":
+		return a.print(cmd, v, func(w io.Writer) { v.write(w, &in, around) })
+	case "-":
+		return writeJSON(cmd.OutOrStdout(), v)
+	}
+	return a.export(cmd, export, &v)
+}
+
+// notFound turns an unknown ID into an error that says what to do.
+func notFound(id string, err error) error {
+	if errors.Is(err, provider.ErrNotFound) {
+		return fmt.Errorf("%w: %q; 'list' shows what there is", provider.ErrNotFound, id)
+	}
+	return fmt.Errorf("instance %q: %w", id, err)
+}
+
+func (a *app) export(cmd *cobra.Command, path string, v *showView) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	if err = errors.Join(writeJSON(f, v), f.Close()); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	done := map[string]any{"exported": path, "turns": len(v.Turns)}
+	return a.print(cmd, done, func(w io.Writer) {
+		fmt.Fprintf(w, "wrote %s: %d turns of %s\n", path, len(v.Turns), plain(v.Instance.ID))
+	})
+}
+
+// turnsPerRead bounds what is held in memory undecoded.
+const turnsPerRead = 500
+
+func (s *session) turns(ctx context.Context, in *provider.Instance, encoded bool) ([]turnView, error) {
+	views := []turnView{}
+	for from := int64(1); from < in.NextTurn; {
+		turns, err := s.inspector.Turns(ctx, in.Key, from, turnsPerRead)
+		if err != nil {
+			return nil, fmt.Errorf("history of instance %q: %w", in.ID, err)
+		}
+		if len(turns) == 0 {
+			break
+		}
+		for _, t := range turns {
+			v := turnView{Number: t.Number, Execution: t.Execution, Time: timestamp(t.Time)}
+			deliveries, commands, err := history.DecodeTurn(t.Events)
+			if err != nil {
+				v.Error = err.Error() // the others are still worth showing
+			}
+			v.Deliveries, v.Commands = viewEvents(deliveries), viewEvents(commands)
+			if encoded {
+				v.CommitID, v.Encoded = t.CommitID, t.Events
+			}
+			views = append(views, v)
+		}
+		from = turns[len(turns)-1].Number + 1
+	}
+	return views, nil
+}
+
+// maxMail is how much of a mailbox is shown.
+const maxMail = 1000
+
+func (s *session) mailbox(ctx context.Context, in *provider.Instance) ([]mailView, error) {
+	mail, err := s.inspector.Mailbox(ctx, in.Key, maxMail)
+	if err != nil {
+		return nil, fmt.Errorf("mailbox of instance %q: %w", in.ID, err)
+	}
+	views := []mailView{}
+	for _, m := range mail {
+		v := mailView{Seq: m.Seq}
+		switch m.Refused {
+		case provider.RefusedNotFound:
+			v.Refused = "no such instance"
+		case provider.RefusedNotOpen:
+			v.Refused = "the instance has ended"
+		case provider.RefusedTaken:
+			v.Refused = "the ID is taken"
+		}
+		if e, err := history.DecodeMessage(m.Payload); err != nil {
+			v.Error = err.Error()
+		} else {
+			v.Events = viewEvents([]history.Event{e})
+		}
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+func (s *session) tasks(ctx context.Context, in *provider.Instance, around *surroundings) ([]taskView, error) {
+	tasks, err := s.inspector.Tasks(ctx, in.Key)
+	if err != nil {
+		return nil, fmt.Errorf("tasks of instance %q: %w", in.ID, err)
+	}
+	views := []taskView{}
+	for _, t := range tasks {
+		v := taskView{
+			Command: t.Command, Execution: t.Execution, Name: t.Name, Pool: t.Pool, Attempt: t.Attempt, State: "waiting",
+		}
+		switch {
+		case t.Holder != 0:
+			v.State, v.HeldSince = "running", timestamp(t.HeldSince)
+			v.Node = around.nodes[t.Holder].Info.Name
+		case t.VisibleAt > around.now:
+			v.State, v.VisibleAt = "backoff", timestamp(t.VisibleAt)
+		}
+		if len(t.Failure) > 0 {
+			v.Failure = "cannot be decoded"
+			if e, err := history.DecodeMessage(t.Failure); err == nil && e.Failure != nil {
+				v.Failure = e.Failure.String()
+			}
+		}
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+// write shows everything to a person: what it is, what it waits for, how it
+// came there.
+func (v *showView) write(w io.Writer, in *provider.Instance, around *surroundings) {
+	i := &v.Instance
+	field := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%-14s %s\n", name, plain(value))
+		}
+	}
+	field("ID", i.ID)
+	field("Orchestration", strings.TrimSpace(i.Name+" "+i.Version))
+	field("Status", i.Status)
+	if i.Execution > 1 {
+		field("Execution", fmt.Sprint(i.Execution))
+	}
+	field("Parent", i.Parent)
+	field("Created", clock(in.CreatedAt)+" ("+age(in.CreatedAt, around.now)+" ago)")
+	if in.ClosedAt != 0 {
+		field("Closed", clock(in.ClosedAt)+" (after "+span(time.Duration(in.ClosedAt-in.CreatedAt))+")")
+	}
+	field("Custom status", payload(in.CustomStatus))
+	if out := i.Outcome; out != nil {
+		field("Output", payload(out.Output))
+		field("Reason", out.Reason)
+		for f, name := out.Error, "Error"; f != nil; f, name = f.Cause, "  caused by" {
+			field(name, strings.TrimSpace(f.Message+" "+bracket(f.Code)+bracket(f.Type)))
+		}
+	}
+	if i.TurnFailure != "" {
+		fmt.Fprintf(w, "\nThe last turn failed at %s (attempts: %d); it is tried again:\n%s\n",
+			clock(in.FailedAt), i.Attempts, indent(lines(i.TurnFailure), "  "))
+	} else if i.Outcome == nil {
+		field("Note", i.Note)
+	}
+
+	fmt.Fprintf(w, "\nHistory (%d turns)\n", len(v.Turns))
+	execution := int64(0)
+	for _, t := range v.Turns {
+		if t.Execution != execution && i.Execution > 1 {
+			fmt.Fprintf(w, "  execution %d\n", t.Execution)
+		}
+		execution = t.Execution
+		fmt.Fprintf(w, "  turn %d  %s\n", t.Number, t.Time.Format("2006-01-02T15:04:05.000Z"))
+		for _, e := range t.Deliveries {
+			fmt.Fprintf(w, "    <- %s\n", plain(e.Readable))
+		}
+		for _, e := range t.Commands {
+			fmt.Fprintf(w, "    -> %s\n", plain(e.Readable))
+		}
+		if t.Error != "" {
+			fmt.Fprintf(w, "    !! %s\n", plain(t.Error))
+		}
+	}
+	v.writeMailbox(w)
+	v.writeTasks(w, around)
+}
+
+func (v *showView) writeMailbox(w io.Writer) {
+	if len(v.Mailbox) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nMailbox (%d unread)\n", v.Instance.Unread)
+	for _, m := range v.Mailbox {
+		text := m.Error
+		for _, e := range m.Events {
+			text = e.Readable
+		}
+		if m.Refused != "" {
+			text += " (refused: " + m.Refused + ")"
+		}
+		fmt.Fprintf(w, "  %d  %s\n", m.Seq, plain(text))
+	}
+	if more := v.Instance.Unread - int64(len(v.Mailbox)); more > 0 {
+		fmt.Fprintf(w, "  … and %d more\n", more)
+	}
+}
+
+func (v *showView) writeTasks(w io.Writer, around *surroundings) {
+	if len(v.Tasks) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nTasks\n")
+	for _, t := range v.Tasks {
+		fmt.Fprintf(w, "  #%d %s  attempt %d, %s", t.Command, plain(t.Name), t.Attempt, t.State)
+		if t.HeldSince != nil {
+			fmt.Fprintf(w, " for %s on %s", age(t.HeldSince.UnixNano(), around.now), plain(dash(t.Node)))
+		}
+		if t.VisibleAt != nil {
+			fmt.Fprintf(w, " for %s", span(time.Duration(t.VisibleAt.UnixNano()-around.now)))
+		}
+		fmt.Fprintln(w)
+		if t.Failure != "" {
+			fmt.Fprintf(w, "     last failure: %s\n", plain(t.Failure))
+		}
+	}
+}
+
+func payload(p []byte) string {
+	if len(p) == 0 {
+		return ""
+	}
+	return history.FormatPayload(p)
+}
+
+func bracket(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "[" + s + "]"
+}
+
+func indent(s, with string) string {
+	return with + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n"+with)
+}
