@@ -32,6 +32,13 @@ type Sender interface {
 // an activity.
 var errNoClient = errors.New("the client is nil")
 
+func senderOr(s Sender) Sender {
+	if s == nil {
+		return (*Client)(nil)
+	}
+	return s
+}
+
 func (c *Client) create(ctx context.Context, n provider.NewInstance) (provider.CreateResult, error) {
 	if c == nil {
 		return provider.CreateResult{}, errNoClient

@@ -129,6 +129,11 @@ func TestClientRefusesBadIDs(t *testing.T) {
 			t.Errorf("send to %.10q: %v", id, err)
 		}
 	}
-	_, err := o.Start(t.Context(), (*durango.Client)(nil), "id", 1)
+	for _, none := range []durango.Sender{nil, (*durango.Client)(nil)} {
+		_, err := o.Start(t.Context(), none, "id", 1)
+		assert.ErrorContains(t, err, "the client is nil")
+		assert.ErrorContains(t, approved.Send(t.Context(), none, "id", "x"), "the client is nil")
+	}
+	_, err := o.Run(nil, "id").Wait(t.Context())
 	assert.ErrorContains(t, err, "the client is nil")
 }

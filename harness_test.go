@@ -40,7 +40,7 @@ type harness struct {
 	status    []byte
 	end       *history.Event
 	failed    error // what failed the last turn
-	hold      bool  // activities wait for release
+	hold      bool  // answers are kept back
 }
 
 func newHarness(t *testing.T, ds ...durango.Registrable) *harness {
@@ -118,13 +118,6 @@ func (h *harness) advance(d time.Duration) *harness {
 	h.t.Helper()
 	h.now += int64(d)
 	return h.deliver(h.m.DueTimers(h.now, nil)...)
-}
-
-// release delivers the results that were held back.
-func (h *harness) release() *harness {
-	h.t.Helper()
-	h.hold = false
-	return h.deliver()
 }
 
 // deliver takes turns until nothing more happens without help.

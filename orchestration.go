@@ -93,6 +93,7 @@ func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declarat
 	if at := d.opts.StartAt; !at.IsZero() {
 		n.NotBefore = at.UnixNano()
 	}
+	s = senderOr(s)
 	res, err := s.create(ctx, n)
 	if err == nil {
 		err = res.Err

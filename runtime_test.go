@@ -123,8 +123,7 @@ func TestRuntimeEndToEnd(t *testing.T) {
 
 func TestRuntimeChildren(t *testing.T) {
 	ctx := deadline(t)
-	var tree durango.Orchestration[int, string]
-	tree = durango.NewOrchestration[int, string]("tree")
+	tree := durango.NewOrchestration[int, string]("tree")
 	bound := tree.Bind(func(ctx *durango.Context, depth int) (string, error) {
 		if depth == 0 {
 			return ctx.InstanceID() + "<" + ctx.Info().Parent, nil

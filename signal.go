@@ -58,7 +58,7 @@ func (s Signal[T]) Send(ctx context.Context, to Sender, instance string, v T) er
 	e, err := s.event(instance, &v)
 	if err == nil {
 		var res provider.SendResult
-		res, err = to.send(ctx, provider.Message{
+		res, err = senderOr(to).send(ctx, provider.Message{
 			To: provider.Target{ID: instance}, ID: s.id, Payload: history.AppendMessage(nil, &e),
 		})
 		if err == nil {

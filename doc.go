@@ -1,0 +1,83 @@
+// Package durango is durable execution for Go: orchestrations are ordinary
+// functions that survive crashes, restarts and deployments, because every step
+// they take is recorded in a store and replayed from there.
+//
+// # A tour
+//
+// What reaches the store is declared once, as a typed handle: [NewActivity],
+// [NewOrchestration], [NewSignal], [NewError]. Names are schema, like column
+// names: change one and what is stored under the old one is not found.
+// Functions are bound to handles ([Activity.Bind], [Orchestration.Bind]), and
+// what is bound is registered with a [Runtime], which runs it on a store.
+// [DefineActivity] and [DefineOrchestration] declare and bind in one line.
+//
+// Everything is called through its handle, with two verbs and one wait:
+// Call waits for the result, Go returns a [Future], and [Future.Await] waits
+// for that. [Context.Select] waits for the first of several futures,
+// [Context.Join] and [All] for all, [Go] runs a coroutine.
+//
+// A [Client] starts orchestrations and sends signals, from anywhere that can
+// reach the store; a [Run] is its view of one instance.
+//
+// # Words
+//
+//	orchestration  a deterministic function func(*durango.Context, In) (Out, error),
+//	               registered under a name and a version
+//	activity       an ordinary function func(context.Context, In) (Out, error); it may
+//	               do anything, and runs at least once
+//	instance       one run of an orchestration, with an ID chosen by the caller
+//	execution      one generation of an instance; continue-as-new begins the next
+//	turn           one step of an execution: it takes deliveries, runs the code until it
+//	               waits, emits commands, and is committed atomically
+//	history        the committed turns of an execution
+//	event          one record of a history: a delivery (something arrived) or a command
+//	               (the code asked for something)
+//	signal         a typed, named message to one instance
+//	run            a client's view of an instance
+//	mailbox        the durable queue of messages that wait for an instance
+//	task           an activity that waits for a worker, or is held by one
+//	node           one running Runtime
+//	owner          the node that may commit turns of an instance now
+//	provider       an implementation of the storage contract
+//	pool           where tasks of a kind may run
+//
+// # What an orchestration must not do
+//
+// A replay runs the function again over the recorded deliveries, and must see
+// it ask for the same commands. So an orchestration takes the time from
+// [Context.Now], random and other changing values from [Record], concurrency
+// from [Go] and futures, and does everything else in activities. It does not
+// range over a map where the order matters, use goroutines, channels, locks or
+// package-level variables that change, and it does no I/O.
+//
+// A panic, a difference from the history, or a recorded result that today's
+// types cannot decode is not an outcome. It fails the turn: nothing of the turn
+// happens, [RunInfo] shows why, and the turn is tried again, so that the
+// instance goes on when the program has been corrected.
+//
+// # Errors
+//
+// An error that crosses the store arrives as an [*Error], whether it is live or
+// replayed. Declared kinds ([NewError]) match with their methods, with
+// errors.Is, and errors.As finds the *Error; Go errors that were not declared
+// cross as text and the name of their type, so errors.Is(err, sql.ErrNoRows)
+// is false. durango itself reports:
+//
+//	situation                                                sentinel
+//	a request to cancel; a canceled future, child or run     ErrCanceled
+//	an activity's timeout passed                             ErrTimeout
+//	no worker took it within ScheduleToStart                 ErrNoWorker
+//	its worker died, and no attempt is left                  ErrWorkerLost
+//	it panicked                                              ErrPanic
+//	a value that does not fit the type that reads it         ErrDecode        *DecodeError
+//	the ID of an instance is taken                           ErrAlreadyExists *AlreadyExistsError
+//	there is no such instance                                ErrNotFound
+//	the instance has ended                                   ErrNotRunning
+//	the instance was terminated                              ErrTerminated
+//	a value larger than the store takes                      ErrTooLarge
+//	a name, ID, version or option that cannot be used        ErrInvalid       *InvalidError
+//	the store lacks what the call needs                      ErrNotSupported
+//
+// An orchestration that was asked to cancel and returns ErrCanceled, wrapped or
+// not, ends as Canceled; any other error ends it as Failed.
+package durango
