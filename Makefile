@@ -3,7 +3,6 @@
 GO       ?= go
 FUZZTIME ?= 5s
 TIMEOUT  ?= 15m
-DEMO     ?= ./examples/demo
 BENCH    ?= .
 
 .DEFAULT_GOAL := help
@@ -56,4 +55,4 @@ bench: ## this module's benchmarks; BENCH selects
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 demo: ## run the demonstration
-	$(GO) run $(DEMO)
+	$(GO) run ./cmd/durango demo

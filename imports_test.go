@@ -58,10 +58,12 @@ var layers = map[string]layer{
 	"internal/topic":    {},
 	"internal/gen":      {other: []string{"golang.org/x/tools", "golang.org/x/mod"}},
 	"internal/assert":   {other: []string{"github.com/google/go-cmp"}},
-	"internal/protocol": {},
+	"internal/crash":    {}, // tests only
+	"internal/demo":     {own: []string{"public"}, other: []string{"github.com/spf13/cobra"}},
+	"internal/protocol": {}, // tests only
 	"admin":             {own: []string{".", "provider", "history"}},
 	"cli":               {own: []string{"public", "internal/gen"}, other: []string{""}},
-	"cmd/durango":       {own: []string{"cli", "provider/memory", "provider/sqlite", "provider/postgres"}},
+	"cmd/durango":       {own: []string{"cli", "internal/demo", "provider/memory", "provider/sqlite", "provider/postgres"}},
 	"durangovet":        {other: []string{"golang.org/x/tools"}},
 	"examples":          {own: []string{"public"}, other: []string{""}}, // and everything below
 }
