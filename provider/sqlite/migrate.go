@@ -42,12 +42,10 @@ func (s *Store) migrate(c *conn) error {
 			return err
 		}
 	}
-	// Taking the write lock even when there is nothing to migrate tells here,
-	// and not at the first commit, that the file cannot be written.
+	if version == newest {
+		return nil
+	}
 	if err := sqlitex.ExecuteTransient(c.Conn, "BEGIN IMMEDIATE", nil); err != nil {
-		if version == newest && classify(err) == provider.ErrTransient {
-			return nil // somebody is writing, so it can be written
-		}
 		return err
 	}
 	err = s.apply(c, scripts)

@@ -153,7 +153,16 @@ func OpenWith(path string, options Options) (*Store, error) {
 	if err := c.prepare(); err != nil {
 		return nil, errors.Join(s.fail("open", err), c.Close())
 	}
-	s.w = newWriter(s, c)
+	if !options.ReadOnly {
+		// A write that changes nothing tells here, and not at the first commit,
+		// that the file cannot be written. If somebody else is writing, it can.
+		if err := c.exec(qNodeDelete, 0); err != nil && !errors.Is(classify(err), provider.ErrTransient) {
+			return nil, errors.Join(s.fail("open", err), c.Close())
+		}
+	}
+	if s.w, err = newWriter(s, c); err != nil {
+		return nil, errors.Join(s.fail("open", err), c.Close())
+	}
 	if s.file != "" {
 		s.readers = newPool(options.Readers, func() (*conn, error) {
 			r, err := s.connect(false)

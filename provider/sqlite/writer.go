@@ -63,12 +63,16 @@ type writer struct {
 	commits int64
 }
 
-func newWriter(s *Store, c *conn) *writer {
+func newWriter(s *Store, c *conn) (*writer, error) {
 	w := &writer{s: s, c: c}
 	w.idle = sync.NewCond(&w.mu)
+	if err := w.refresh(); err != nil { // what is in the file now is no change
+		return nil, err
+	}
+	w.foreign.Store(0)
 	w.c.SetBusyTimeout(0) // begin waits in its own way
 	w.forget()
-	return w
+	return w, nil
 }
 
 // submit has a request executed and returns when it is durable. A context
