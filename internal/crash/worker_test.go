@@ -1,0 +1,173 @@
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/durango-go/durango"
+	"github.com/durango-go/durango/provider/sqlite"
+)
+
+// The environment that makes this test binary a worker.
+const (
+	envStore  = "DURANGO_CRASH_STORE"
+	envLedger = "DURANGO_CRASH_LEDGER"
+	envLease  = "DURANGO_CRASH_LEASE"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(envStore); path != "" {
+		if err := work(path, os.Getenv(envLedger)); err != nil {
+			fmt.Fprintln(os.Stderr, "worker:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// A step writes its token to the ledger and returns it: the one that the
+// history keeps must be the last one written, because what is recorded is never
+// run again.
+var (
+	step = durango.NewActivity[string, string]("step")
+	bad  = durango.NewActivity[int, string]("flaky").With(durango.CallOptions{
+		Retry: &durango.RetryPolicy{MaxAttempts: durango.Unlimited, Initial: 2 * time.Millisecond},
+	})
+	note = durango.NewSignal[string]("note")
+
+	chain   = durango.NewOrchestration[int, []string]("chain")
+	mixed   = durango.NewOrchestration[string, string]("mixed")
+	child   = durango.NewOrchestration[string, string]("child")
+	eternal = durango.NewOrchestration[round, int]("eternal")
+)
+
+type round struct{ Left, Sum int }
+
+func runChain(ctx *durango.Context, n int) ([]string, error) {
+	var out []string
+	for i := range n {
+		s, err := step.Call(ctx, fmt.Sprintf("%s/%d", ctx.InstanceID(), i))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// runMixed waits for signals numbered 1 to 3 from one sender between timers,
+// fan-outs, retries and children.
+func runMixed(ctx *durango.Context, id string) (string, error) {
+	var got []string
+	for i := range 3 {
+		s, err := note.Next(ctx).Await(ctx)
+		if err != nil {
+			return "", err
+		}
+		got = append(got, s)
+		if err := ctx.Sleep(time.Duration(5*i) * time.Millisecond); err != nil {
+			return "", err
+		}
+		var fan []*durango.Future[string]
+		for j := range 4 {
+			fan = append(fan, step.Go(ctx, fmt.Sprintf("%s/%d.%d", id, i, j)))
+		}
+		if _, err := durango.All(ctx, fan...); err != nil {
+			return "", err
+		}
+	}
+	c := child.Go(ctx, id)
+	if _, err := bad.Call(ctx, 2); err != nil {
+		return "", err
+	}
+	s, err := c.Await(ctx)
+	return strings.Join(got, ",") + ";" + s, err
+}
+
+func runChild(ctx *durango.Context, id string) (string, error) {
+	if _, err := step.Call(ctx, id+"/child"); err != nil {
+		return "", err
+	}
+	return "child of " + id, nil
+}
+
+func runEternal(ctx *durango.Context, r round) (int, error) {
+	if r.Left == 0 {
+		return r.Sum, nil
+	}
+	if _, err := step.Call(ctx, fmt.Sprintf("%s/%d", ctx.InstanceID(), r.Left)); err != nil {
+		return 0, err
+	}
+	return eternal.ContinueAsNew(ctx, round{r.Left - 1, r.Sum + r.Left})
+}
+
+// ledger is an append-only file. A line is in the kernel when write returns,
+// which is all that a SIGKILL can take away.
+type ledger struct {
+	mu sync.Mutex
+	f  *os.File
+}
+
+func openLedger(path string) (*ledger, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	return &ledger{f: f}, err
+}
+
+func (l *ledger) write(fields ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := l.f.WriteString(strings.Join(fields, "\t") + "\n"); err != nil {
+		panic(err)
+	}
+}
+
+func work(path, ledgerPath string) error {
+	book, err := openLedger(ledgerPath)
+	if err != nil {
+		return err
+	}
+	store, err := sqlite.Open(path)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	lease, err := time.ParseDuration(os.Getenv(envLease))
+	if err != nil {
+		return err
+	}
+	rt, err := durango.New(store, durango.Options{
+		Lease: lease, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	if err != nil {
+		return err
+	}
+	rt.Register(
+		step.Bind(func(ctx context.Context, in string) (string, error) {
+			info := durango.Info(ctx)
+			token := fmt.Sprintf("%d-%d-%d", os.Getpid(), info.Attempt, time.Now().UnixNano())
+			book.write("step", in, token, info.IdempotencyKey)
+			return token, nil
+		}),
+		bad.Bind(func(ctx context.Context, n int) (string, error) {
+			if durango.Info(ctx).Attempt <= n {
+				return "", errors.New("not yet")
+			}
+			return "done", nil
+		}),
+		chain.Bind(runChain), mixed.Bind(runMixed), child.Bind(runChild), eternal.Bind(runEternal),
+	)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	fmt.Println("ready")
+	return rt.Run(ctx)
+}
