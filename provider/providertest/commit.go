@@ -335,9 +335,9 @@ var commitCases = []testCase{
 		c.Messages = []provider.Message{{To: provider.Target{Key: key}, Payload: buf}}
 		h.apply(node, c)
 		copy(buf, "CHANGED!")
-		stored := h.taskRows(key)[0]
+		stored := only(h, "task rows", h.taskRows(key))
 		got := []string{
-			string(h.turns(key)[0].Events), string(h.row(key).CustomStatus), h.letters(key)[0], h.letters(child.Key)[0],
+			string(only(h, "turns", h.turns(key)).Events), string(h.row(key).CustomStatus), only(h, "messages", h.letters(key)), only(h, "messages", h.letters(child.Key)),
 			string(stored.Payload), string(stored.Failure), string(stored.Details),
 		}
 		h.same("stored", got, slices.Repeat([]string{"original"}, len(got)))

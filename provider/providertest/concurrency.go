@@ -21,7 +21,7 @@ var concurrencyCases = []testCase{
 		claimed := map[int64]int{}
 		together(h, 8, func(int) {
 			worker := h.join()
-			for !h.Failed() {
+			for tries := 0; h.going(tries); tries++ {
 				reply, err := again(func() (provider.TaskClaimReply, error) {
 					return h.ClaimTasks(h.ctx, provider.TaskClaim{Node: worker, Filters: []provider.TaskFilter{charge}, Limit: 3})
 				})
@@ -168,6 +168,9 @@ var concurrencyCases = []testCase{
 			buried <- h.row(key).NextTurn
 		}()
 		for number := int64(1); ; number++ {
+			if !h.going(int(number)) {
+				break
+			}
 			c := provider.Commit{
 				Key: key, CommitID: commitID(), Expect: number, ReadSeq: 1, Status: provider.Running, Execution: 1,
 				Name: "flow", Version: "1.0.0", HistoryFrom: 1,
@@ -203,7 +206,7 @@ var concurrencyCases = []testCase{
 					h.kill(node)
 					return
 				}
-				for !h.Failed() {
+				for tries := 0; h.going(tries); tries++ {
 					_, err := again(func() (provider.ClaimReply, error) {
 						return h.Claim(h.ctx, provider.ClaimRequest{Node: node, Definitions: []provider.Definition{flow}, Limit: 2})
 					})
@@ -237,7 +240,7 @@ var concurrencyCases = []testCase{
 				}
 				return
 			}
-			for !h.Failed() {
+			for tries := 0; h.going(tries); tries++ {
 				r, err := again(func() ([]provider.SendResult, error) { return h.Send(h.ctx, []provider.Message{to(key, "m")}) })
 				if err != nil {
 					h.Errorf("send: %v", err)
@@ -417,7 +420,7 @@ func race(h *harness, handles []*harness) {
 	together(h, 8, func(i int) {
 		mine := handles[i%len(handles)]
 		node := mine.join()
-		for !h.Failed() {
+		for tries := 0; h.going(tries); tries++ {
 			reply, err := again(func() (provider.ClaimReply, error) {
 				return mine.Claim(h.ctx, provider.ClaimRequest{Node: node, Definitions: []provider.Definition{flow}, Limit: 7})
 			})
@@ -446,6 +449,17 @@ func race(h *harness, handles []*harness) {
 	}
 }
 
+// enough bounds the repetitions of a loop that a broken store would not end.
+const enough = 100_000
+
+// going reports whether a loop has not had enough.
+func (h *harness) going(tries int) bool {
+	if tries == enough {
+		h.Errorf("no end after %d tries", tries)
+	}
+	return !h.Failed()
+}
+
 // together runs f in n goroutines that begin at the same time.
 func together(h *harness, n int, f func(i int)) {
 	h.Helper()
@@ -462,13 +476,13 @@ func together(h *harness, n int, f func(i int)) {
 }
 
 // again repeats what failed for the moment, as the engine does.
-func again[T any](f func() (T, error)) (T, error) {
-	for {
-		v, err := f()
-		if !errors.Is(err, provider.ErrTransient) {
-			return v, err
+func again[T any](f func() (T, error)) (v T, err error) {
+	for range enough {
+		if v, err = f(); !errors.Is(err, provider.ErrTransient) {
+			break
 		}
 	}
+	return v, err
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -45,7 +45,7 @@ var deathCases = []testCase{
 		key, task := h.working(node, "a", 4)
 		r := h.kill(node)
 		h.same("tasks returned", r.Tasks, 1)
-		row := h.taskRows(key)[0]
+		row := only(h, "task rows", h.taskRows(key))
 		h.same("holder", row.Holder, provider.NodeKey(0))
 		h.same("attempts are kept", row.Attempt, int64(1))
 		h.is(h.finish(node, provider.TaskFinish{TaskRef: task.Ref(), Message: []byte("late")}), provider.ErrStale, "finish of the dead")
@@ -163,6 +163,6 @@ var deathCases = []testCase{
 		at := h.now() + int64(time.Hour)
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: task.Ref(), VisibleAt: at}), "retry")
 		h.kill(node)
-		h.same("visible at", h.taskRows(key)[0].VisibleAt, at)
+		h.same("visible at", only(h, "task rows", h.taskRows(key)).VisibleAt, at)
 	}},
 }

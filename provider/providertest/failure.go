@@ -81,7 +81,7 @@ var failureCases = []testCase{
 		c.Charge = true
 		h.apply(node, c)
 		h.same("attempts", h.row(key).Attempts, int64(1))
-		h.same("attempts at the claim", h.claim(node, 1).Claimed[0].Attempts, int64(2))
+		h.same("attempts at the claim", only(h, "instances claimed", h.claim(node, 1).Claimed).Attempts, int64(2))
 	}},
 	{"Rule15AReleaseWithoutATurnClearsTheCharge", func(h *harness) {
 		// DESIGN 6, rule 15: "a release without a turn, and quiescence after a
@@ -132,6 +132,17 @@ var failureCases = []testCase{
 		h.is(h.commit(node, late).Err, provider.ErrConflict, "commit in flight")
 		h.ok(h.Resume(h.ctx, provider.Target{Key: key}), "resume")
 		h.same("claimed after the release", keysOf(h.claim(node, 10).Claimed), []provider.Key{key})
+	}},
+	{"Rule09WhatCannotRunIsNotOwned", func(h *harness) {
+		// DESIGN 6, rule 9, when a commit says Quarantined and not Release.
+		node := h.join()
+		key := h.owned(node, "a")
+		c := h.turn(key)
+		c.Status = provider.Quarantined
+		h.apply(node, c)
+		h.same("owner", h.row(key).Owner, provider.NodeKey(0))
+		h.same("wake at", h.row(key).WakeAt, provider.Never)
+		h.same("owned", h.kill(node).Instances, 0)
 	}},
 	{"APolicyEndsAnInstanceWithoutATurn", func(h *harness) {
 		// DESIGN 8.6: "Cancel and MoveToDeadLetter end the instance without

@@ -108,7 +108,7 @@ var faultCases = []testCase{
 // stubborn repeats f until it succeeds.
 func stubborn(h *harness, f func() error) {
 	h.Helper()
-	for {
+	for range enough {
 		err := f()
 		if err == nil {
 			return
@@ -117,4 +117,5 @@ func stubborn(h *harness, f func() error) {
 			h.Fatalf("unexpected error: %v", err)
 		}
 	}
+	h.Fatalf("no success after %d tries", enough)
 }

@@ -109,6 +109,15 @@ func (h *harness) eventually(what string, f func() bool) {
 	}
 }
 
+// only returns the single item there must be.
+func only[T any](h *harness, what string, items []T) T {
+	h.Helper()
+	if len(items) != 1 {
+		h.Fatalf("%s: got %d, want 1", what, len(items))
+	}
+	return items[0]
+}
+
 // now reads the store's clock.
 func (h *harness) now() int64 {
 	h.Helper()

@@ -88,7 +88,7 @@ var refusalCases = []testCase{
 		c.Messages = []provider.Message{refusable(provider.Target{ID: "nobody"}, 5)}
 		h.apply(node, c)
 		h.same("answered", h.load(key).Answered, []int64{5})
-		h.same("mail loaded", h.load(key).Mail[0].Refused, provider.RefusedNotFound)
+		h.same("mail loaded", only(h, "loaded", h.load(key).Mail).Refused, provider.RefusedNotFound)
 	}},
 	{"WhoHasEndedIsToldNothing", func(h *harness) {
 		node := h.join()

@@ -29,7 +29,7 @@ var taskFinishCases = []testCase{
 			TaskRef: task.Ref(), VisibleAt: 777, Failure: []byte("it failed"), Details: []byte("at 3"),
 		}), "finish")
 		h.same("mail", h.letters(key), []string{})
-		row := h.taskRows(key)[0]
+		row := only(h, "task rows", h.taskRows(key))
 		h.same("holder", row.Holder, provider.NodeKey(0))
 		h.same("visible at", row.VisibleAt, int64(777))
 		h.same("attempt", row.Attempt, int64(1))
@@ -54,9 +54,9 @@ var taskFinishCases = []testCase{
 		node := h.join()
 		key, task := h.working(node, "a", 4)
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: task.Ref(), Failure: []byte("first"), Details: []byte("at 3")}), "finish")
-		again := h.claimTasks(node, 1).Tasks[0]
+		again := only(h, "tasks claimed", h.claimTasks(node, 1).Tasks)
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: again.Ref(), GiveBack: true}), "give back")
-		row := h.taskRows(key)[0]
+		row := only(h, "task rows", h.taskRows(key))
 		h.same("failure", string(row.Failure), "first")
 		h.same("details", string(row.Details), "at 3")
 	}},
@@ -65,8 +65,8 @@ var taskFinishCases = []testCase{
 		node := h.join()
 		key, task := h.working(node, "a", 4)
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: task.Ref(), GiveBack: true}), "give back")
-		h.same("attempt", h.taskRows(key)[0].Attempt, int64(0))
-		h.same("attempt when claimed", h.claimTasks(node, 1).Tasks[0].Attempt, int64(1))
+		h.same("attempt", only(h, "task rows", h.taskRows(key)).Attempt, int64(0))
+		h.same("attempt when claimed", only(h, "tasks claimed", h.claimTasks(node, 1).Tasks).Attempt, int64(1))
 	}},
 	{"Rule12FinishIsFencedByHolder", func(h *harness) {
 		// DESIGN 6, rule 12: "A task's finish is fenced by holder and attempt."
@@ -76,7 +76,7 @@ var taskFinishCases = []testCase{
 			h.is(h.finish(n, provider.TaskFinish{TaskRef: task.Ref(), Message: []byte("no")}), provider.ErrStale, "finish")
 			h.is(h.finish(n, provider.TaskFinish{TaskRef: task.Ref()}), provider.ErrStale, "retry")
 		}
-		h.same("row", h.taskRows(key)[0], task)
+		h.same("row", only(h, "task rows", h.taskRows(key)), task)
 		h.same("mail", h.letters(key), []string{})
 	}},
 	{"Rule12FinishIsFencedByAttempt", func(h *harness) {
@@ -84,11 +84,11 @@ var taskFinishCases = []testCase{
 		node := h.join()
 		key, first := h.working(node, "a", 4)
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: first.Ref()}), "retry")
-		second := h.claimTasks(node, 1).Tasks[0]
+		second := only(h, "tasks claimed", h.claimTasks(node, 1).Tasks)
 		h.is(h.finish(node, provider.TaskFinish{TaskRef: first.Ref(), Message: []byte("late")}), provider.ErrStale, "finish of attempt 1")
 		h.same("held under attempt 1", h.extend(node, provider.TaskBeat{TaskRef: first.Ref(), Details: []byte("x")}), false)
 		h.same("mail", h.letters(key), []string{})
-		h.same("row", h.taskRows(key)[0], second)
+		h.same("row", only(h, "task rows", h.taskRows(key)), second)
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: second.Ref(), Message: []byte("done")}), "finish of attempt 2")
 	}},
 	{"Rule12ATaskIsFinishedOnce", func(h *harness) {
@@ -187,12 +187,12 @@ var taskFinishCases = []testCase{
 		key, task := h.working(node, "a", 4)
 		h.same("held", h.extend(node, provider.TaskBeat{TaskRef: task.Ref(), Details: []byte("at 1")}), true)
 		h.same("held", h.extend(node, provider.TaskBeat{TaskRef: task.Ref()}), true)
-		h.same("details", string(h.taskRows(key)[0].Details), "at 1")
+		h.same("details", string(only(h, "task rows", h.taskRows(key)).Details), "at 1")
 		h.same("held by another", h.extend(other, provider.TaskBeat{TaskRef: task.Ref(), Details: []byte("no")}), false)
-		h.same("details", string(h.taskRows(key)[0].Details), "at 1")
+		h.same("details", string(only(h, "task rows", h.taskRows(key)).Details), "at 1")
 		h.kill(node)
 		h.same("held by the dead", h.extend(node, provider.TaskBeat{TaskRef: task.Ref(), Details: []byte("no")}), false)
-		h.same("details for the next attempt", string(h.claimTasks(other, 1).Tasks[0].Details), "at 1")
+		h.same("details for the next attempt", string(only(h, "tasks claimed", h.claimTasks(other, 1).Tasks).Details), "at 1")
 	}},
 	{"BeatsAreAnsweredItemByItem", func(h *harness) {
 		node := h.join()
@@ -212,11 +212,11 @@ var taskFinishCases = []testCase{
 		buf := []byte("original")
 		h.same("held", h.extend(node, provider.TaskBeat{TaskRef: task.Ref(), Details: buf}), true)
 		copy(buf, "CHANGED!")
-		h.same("details of a beat", string(h.taskRows(key)[0].Details), "original")
+		h.same("details of a beat", string(only(h, "task rows", h.taskRows(key)).Details), "original")
 		copy(buf, "original")
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: task.Ref(), Failure: buf, Details: buf}), "retry")
 		copy(buf, "CHANGED!")
-		again := h.claimTasks(node, 1).Tasks[0]
+		again := only(h, "tasks claimed", h.claimTasks(node, 1).Tasks)
 		h.same("failure and details", string(again.Failure)+string(again.Details), "originaloriginal")
 		copy(buf, "original")
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: again.Ref(), Message: buf}), "finish")

@@ -45,8 +45,8 @@ var taskCases = []testCase{
 			_, err := h.ClaimTasks(h.ctx, provider.TaskClaim{Node: n, Filters: []provider.TaskFilter{charge}, Limit: 1})
 			h.is(err, provider.ErrNodeGone, "claim tasks")
 		}
-		h.same("holder", h.taskRows(key)[0].Holder, provider.NodeKey(0))
-		h.same("attempt", h.taskRows(key)[0].Attempt, int64(0))
+		h.same("holder", only(h, "task rows", h.taskRows(key)).Holder, provider.NodeKey(0))
+		h.same("attempt", only(h, "task rows", h.taskRows(key)).Attempt, int64(0))
 	}},
 	{"AHeldTaskIsNotClaimed", func(h *harness) {
 		node := h.join()

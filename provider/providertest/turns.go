@@ -40,7 +40,7 @@ var turnCases = []testCase{
 		c := h.turn(key)
 		c.Turn.Events = events
 		h.apply(node, c)
-		if got := h.turns(key)[0].Events; !bytes.Equal(got, events) {
+		if got := only(h, "turns", h.turns(key)).Events; !bytes.Equal(got, events) {
 			h.Errorf("events: got %x", got)
 		}
 	}},
@@ -69,11 +69,11 @@ var turnCases = []testCase{
 		c.Tasks = []provider.NewTask{task}
 		c.Release, c.DueAt = true, provider.Never
 		h.apply(node, c)
-		h.same("events kept", bytes.Equal(h.load(n.Key).Turns[0].Events, c.Turn.Events), true)
-		claimed := h.claimTasks(node, 1).Tasks[0]
+		h.same("events kept", bytes.Equal(only(h, "loaded", h.load(n.Key).Turns).Events, c.Turn.Events), true)
+		claimed := only(h, "tasks claimed", h.claimTasks(node, 1).Tasks)
 		h.same("task kept", bytes.Equal(claimed.Payload, big), true)
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: claimed.Ref(), Message: big}), "finish")
-		h.same("result kept", bytes.Equal(h.mail(n.Key)[0].Payload, big), true)
+		h.same("result kept", bytes.Equal(only(h, "messages", h.mail(n.Key)).Payload, big), true)
 		h.claim(node, 1)
 		c = h.turn(n.Key)
 		c.Status, c.Outcome = provider.Completed, big
@@ -95,8 +95,8 @@ var turnCases = []testCase{
 		h.apply(node, c)
 		h.same("parent", h.row(n.Key).Parent, n.Parent)
 		h.same("last commit", h.row(n.Key).LastCommit, int64(math.MaxInt64))
-		h.same("turn", h.turns(n.Key)[0], *c.Turn)
-		h.same("task", h.taskRows(n.Key)[0].NewTask, task)
+		h.same("turn", only(h, "turns", h.turns(n.Key)), *c.Turn)
+		h.same("task", only(h, "task rows", h.taskRows(n.Key)).NewTask, task)
 	}},
 	{"NoTurnIsWrittenWithoutOne", func(h *harness) {
 		node := h.join()
@@ -161,7 +161,7 @@ var continueCases = []testCase{
 		c := h.turn(key)
 		c.Tasks = []provider.NewTask{job(1), job(2)}
 		h.apply(node, c)
-		held := h.claimTasks(node, 1).Tasks[0]
+		held := only(h, "tasks claimed", h.claimTasks(node, 1).Tasks)
 		h.apply(node, h.next(key))
 		h.same("tasks", len(h.taskRows(key)), 0)
 		h.same("tasks to claim", len(h.claimTasks(node, 5).Tasks), 0)
@@ -175,12 +175,12 @@ var continueCases = []testCase{
 		c := h.turn(key)
 		c.Tasks = []provider.NewTask{job(1)}
 		h.apply(node, c)
-		old := h.claimTasks(node, 1).Tasks[0]
+		old := only(h, "tasks claimed", h.claimTasks(node, 1).Tasks)
 		h.apply(node, h.next(key))
 		c = h.turn(key)
 		c.Tasks = []provider.NewTask{job(1)}
 		h.apply(node, c)
-		now := h.claimTasks(node, 1).Tasks[0]
+		now := only(h, "tasks claimed", h.claimTasks(node, 1).Tasks)
 		h.same("execution", now.Execution, int64(2))
 		h.is(h.finish(node, provider.TaskFinish{TaskRef: old.Ref(), Message: []byte("late")}), provider.ErrStale, "finish of the old")
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: now.Ref(), Message: []byte("done")}), "finish of the new")
