@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	if isChild() {
+		os.Exit(childMain())
+	}
+	os.Exit(m.Run())
+}
+
+var tinySizes = sizes{
+	Warm: 20 * time.Millisecond, Window: 80 * time.Millisecond, InFlight: []int{1, 8}, FanOut: []int{2}, Width: 20,
+	Long: []int{50}, Timers: 20, Sleep: 50 * time.Millisecond, Events: 20, Starts: 50,
+	Idle: 20, IdleRelease: 50 * time.Millisecond, IdleSettle: 150 * time.Millisecond, IdleWindow: 100 * time.Millisecond,
+	Replay: 100, EvictInstances: 30, EvictRounds: 3, EvictHot: 2, Timeout: time.Minute,
+}
+
+// TestWorkloads runs everything, small, and checks what does not depend on the
+// machine.
+func TestWorkloads(t *testing.T) {
+	samples := map[string]*Sample{}
+	benchmarks := plan(nil, storeNames, tinySizes)
+	for _, b := range benchmarks {
+		t.Run(b.id(), func(t *testing.T) {
+			s, err := b.measure(t.Context(), tinySizes, t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Wall <= 0 || s.rate() <= 0 {
+				t.Errorf("wall %v, rate %v", s.Wall, s.rate())
+			}
+			if counted := strings.HasPrefix(b.store, "sqlite"); counted != (s.Store != nil) {
+				t.Errorf("counters of the store: %v", s.Store)
+			}
+			if len(s.Notes) > 0 {
+				t.Errorf("notes: %q", s.Notes)
+			}
+			samples[b.id()] = s
+		})
+	}
+	if t.Failed() {
+		return
+	}
+	metric := func(id, name string) float64 {
+		t.Helper()
+		if samples[id] == nil {
+			t.Fatalf("no benchmark %s", id)
+		}
+		v, ok := samples[id].metric(name)
+		if !ok {
+			t.Fatalf("%s has no metric %s", id, name)
+		}
+		return v
+	}
+	between := func(id, name string, low, high float64) {
+		t.Helper()
+		if v := metric(id, name); v < low || v > high {
+			t.Errorf("%s: %s is %g, not within %g and %g", id, name, v, low, high)
+		}
+	}
+	// Design, section 7: N sequential activities cost N+1 commits.
+	between("long/50/sqlite", "turns", 51./50, 51./50)
+	between("bare/1/sqlite", "turns_per_tx", 0.5, 1.5)
+	between("event/sqlite", "turns", 1, 1)
+	between("timer/sqlite", "late_p50_ms", 0, 5000)
+	between("timer/sqlite", "wall_ms", ms(tinySizes.Sleep), 60_000)
+	between("evict/hot/sqlite", "rebuilds_per_step", 0, 0)
+	between("evict/cold/sqlite", "rebuilds_per_step", 0.1, 2)
+	between("replay/engine/sqlite", "events", 201, 201)
+	between("replay/machine", "rate", 1, 1e9)
+	if samples["replay/machine"].Steps != 1+2*100+1 {
+		t.Errorf("the machine replayed %d events", samples["replay/machine"].Steps)
+	}
+	if samples["evict/cold/memory"].Steps != 90 {
+		t.Errorf("%d signals were taken, not 90", samples["evict/cold/memory"].Steps)
+	}
+}
+
+// TestTargetsHaveRows keeps the table of targets and the plan together.
+func TestTargetsHaveRows(t *testing.T) {
+	ids := map[string]bool{}
+	for _, b := range plan(nil, storeNames, fullSizes) {
+		if ids[b.id()] {
+			t.Errorf("two benchmarks are called %s", b.id())
+		}
+		ids[b.id()] = true
+	}
+	for _, b := range plan(nil, storeNames, fullSizes) {
+		if b.against != "" && !ids[b.against] {
+			t.Errorf("%s is compared with %s, which there is not", b.id(), b.against)
+		}
+	}
+	for _, target := range design {
+		if !ids[target.row] {
+			t.Errorf("target for %s, which there is not", target.row)
+		}
+	}
+	for id := range designLimits {
+		if !ids[id] {
+			t.Errorf("limit for %s, which there is not", id)
+		}
+	}
+}
+
+// TestBareStatements keeps the bare loop writing what the provider writes.
+func TestBareStatements(t *testing.T) {
+	statements, err := os.ReadFile("../provider/sqlite/statements.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{bareUpdate, bareInsert} {
+		if !bytes.Contains(statements, []byte("\n"+s+"\n")) {
+			t.Errorf("provider/sqlite does not execute this any more:\n%s", s)
+		}
+	}
+	var settings []byte
+	files, err := filepath.Glob("../provider/sqlite/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings = append(settings, bytes.Join(bytes.Fields(b), []byte(" "))...)
+	}
+	for _, s := range []string{"defaultCheckpoint = 8000", "cacheKiB = 64 << 10", `"temp_store = memory"`, `"foreign_keys = off"`} {
+		if !bytes.Contains(settings, []byte(s)) {
+			t.Errorf("provider/sqlite does not say %s any more: change barePragmas", s)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	sample := func(steps int64) *Sample {
+		return &Sample{Steps: steps, Wall: time.Second, CPU: time.Second / 10, Other: 0.5}
+	}
+	bare, seq := newRow(&benchmark{workload: "bare", name: "64", store: "sqlite", unit: "activities"}),
+		newRow(&benchmark{workload: "seq", name: "64", store: "sqlite", unit: "activities", against: "bare/64/sqlite"})
+	bare.Samples = []*Sample{sample(100_000), sample(50_000), nil}
+	seq.Samples = []*Sample{sample(40_000), sample(30_000), sample(36_000)}
+	seq.Errors = []string{"something broke"}
+	r := &Result{Rounds: 3, Rows: []*Row{bare, seq}, Probes: []Probe{{PerSecond: 4000, P50Ms: 0.25, P99Ms: 1}}}
+	r.finish()
+	// Rounds are compared one by one: 0.4 and 0.6, the third has no pair.
+	if got, want := seq.Summary["ratio"], (Band{Median: 0.5, Min: 0.4, Max: 0.6, N: 2}); got != want {
+		t.Errorf("ratio %v, not %v", got, want)
+	}
+	if got, want := seq.Summary["rate"], (Band{Median: 36_000, Min: 30_000, Max: 40_000, N: 3}); got != want {
+		t.Errorf("rate %v, not %v", got, want)
+	}
+	i := slices.IndexFunc(r.Targets, func(v Verdict) bool { return v.Row == "seq/64/sqlite" && v.Metric == "rate" })
+	if i < 0 || !r.Targets[i].Met || r.Targets[i].Rounds != "2 of 3" {
+		t.Errorf("verdicts: %+v", r.Targets)
+	}
+	var b strings.Builder
+	writeMarkdown(&b, r)
+	for _, want := range []string{
+		"| 64 ⚠ | sqlite | FULL | 36,000 (30,000–40,000) | 0.50 (0.40–0.60) |",
+		"during 2 of 2 rows (marked ⚠) other processes", "**failed:** something broke",
+		"| seq/64/sqlite | ≥ 35,000 activities/s | 36,000 (30,000–40,000) | 1.03 | yes | 2 of 3 |",
+	} {
+		if machineCPU() > 0 && !strings.Contains(b.String(), want) {
+			t.Errorf("the report has no %q:\n%s", want, b.String())
+		}
+	}
+	if r.failures() == nil {
+		t.Error("a failed measurement is no failure of the run")
+	}
+	if _, err := json.Marshal(r); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestParse(t *testing.T) {
+	c, err := parse([]string{"-quick", "-workload", "seq, idle", "-store", "memory"})
+	if err != nil || c.rounds != 1 || !slices.Equal(c.workloads, []string{"seq", "idle"}) || !slices.Equal(c.stores, []string{"memory"}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for _, b := range plan(c.workloads, c.stores, quickSizes) {
+		if b.workload != "seq" && b.workload != "idle" || b.store != "memory" {
+			t.Errorf("%s was not asked for", b.id())
+		}
+	}
+	if _, err := parse([]string{"-workload", "seqq", "-store", "disk"}); err == nil ||
+		!strings.Contains(err.Error(), "seqq") || !strings.Contains(err.Error(), "disk") {
+		t.Errorf("both mistakes should be named: %v", err)
+	}
+}
+
+func TestFilesystemInMemory(t *testing.T) {
+	if _, err := os.Stat("/dev/shm"); err != nil {
+		t.Skip("no /dev/shm")
+	}
+	if name, inMemory := filesystem("/dev/shm"); name != "unknown" && !inMemory {
+		t.Errorf("/dev/shm is %s", name)
+	}
+}
+
+// TestLevels: a level reached again, as replay does, does not count.
+func TestLevels(t *testing.T) {
+	l := newLevels(2)
+	l.reach(0, 1)
+	l.reach(0, 1)
+	done := make(chan error, 1)
+	go func() { done <- l.await(t.Context(), 2) }()
+	l.reach(1, 1)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.await(ended, 3); err == nil || !strings.Contains(err.Error(), "2 of 3") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,178 @@
+// Command bench measures durango: throughput, latency, CPU, memory and what
+// the store is asked to do, workload by workload, beside a bare loop that
+// writes the same rows without an engine.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	if isChild() {
+		os.Exit(childMain())
+	}
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type config struct {
+	quick      bool
+	workloads  []string // empty: all
+	stores     []string
+	jsonFile   string
+	rounds     int
+	dir        string
+	cpuProfile string
+}
+
+func parse(args []string) (config, error) {
+	var c config
+	var workloads, stores string
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.BoolVar(&c.quick, "quick", false, "small sizes and one round: shows that it works, not how fast")
+	f.StringVar(&workloads, "workload", "", "comma-separated: "+strings.Join(workloadNames, ",")+" (default all)")
+	f.StringVar(&stores, "store", strings.Join(storeNames, ","), "comma-separated stores")
+	f.StringVar(&c.jsonFile, "json", "", "also write everything measured to this file")
+	f.IntVar(&c.rounds, "rounds", 0, "interleaved rounds (default 5, with -quick 1)")
+	f.StringVar(&c.dir, "dir", "", "where the databases live; must be on a real disk (default ./.tmp)")
+	f.StringVar(&c.cpuProfile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
+	if err := f.Parse(args); err != nil {
+		return c, err
+	}
+	if f.NArg() > 0 {
+		return c, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	var problems []error
+	list := func(text, what string, known []string) []string {
+		var out []string
+		for s := range strings.SplitSeq(text, ",") {
+			if s = strings.TrimSpace(s); s == "" {
+				continue
+			}
+			if !slices.Contains(known, s) {
+				problems = append(problems, fmt.Errorf("unknown %s %q; there are %s", what, s, strings.Join(known, ", ")))
+			}
+			out = append(out, s)
+		}
+		return out
+	}
+	c.workloads = list(workloads, "workload", workloadNames)
+	c.stores = list(stores, "store", storeNames)
+	if c.rounds < 0 {
+		problems = append(problems, errors.New("-rounds is negative"))
+	}
+	if c.rounds == 0 {
+		c.rounds = 5
+		if c.quick {
+			c.rounds = 1
+		}
+	}
+	return c, errors.Join(problems...)
+}
+
+func run(args []string) error {
+	c, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if c.dir == "" {
+		c.dir = ".tmp"
+	}
+	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(c.dir, "bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+
+	s := fullSizes
+	if c.quick {
+		s = quickSizes
+	}
+	result := &Result{Machine: describeMachine(dir), Started: time.Now().UTC(), Rounds: c.rounds, Quick: c.quick}
+	if result.Machine.InMemory && slices.Contains(c.stores, "sqlite") {
+		fmt.Fprintf(os.Stderr, "bench: %s is on %s, where a flush costs nothing: the rows at FULL are left out; use -dir\n",
+			dir, result.Machine.Filesystem)
+		c.stores = slices.DeleteFunc(c.stores, func(s string) bool { return s == "sqlite" })
+	}
+	if c.cpuProfile != "" {
+		f, err := os.Create(c.cpuProfile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	measure(ctx, plan(c.workloads, c.stores, s), s, dir, result)
+	result.finish()
+	writeMarkdown(os.Stdout, result)
+	if c.jsonFile != "" {
+		b, err := json.MarshalIndent(result, "", "\t")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(c.jsonFile, append(b, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("interrupted: %w", err)
+	}
+	return result.failures()
+}
+
+// measure runs every benchmark once per round, one after another, so that what
+// disturbs the machine for a while disturbs all of them.
+func measure(ctx context.Context, plan []*benchmark, s sizes, dir string, result *Result) {
+	for _, b := range plan {
+		result.Rows = append(result.Rows, newRow(b))
+	}
+	for round := range result.Rounds {
+		result.Probes = append(result.Probes, probeDisk(dir))
+		for i, b := range plan {
+			if ctx.Err() != nil {
+				return
+			}
+			if b.once && round > 0 {
+				continue
+			}
+			fmt.Fprintf(os.Stderr, "round %d of %d: %-28s", round+1, result.Rounds, b.id())
+			sample, err := b.measure(ctx, s, dir)
+			row := result.Rows[i]
+			if err != nil {
+				fmt.Fprintf(os.Stderr, " failed: %v\n", err)
+				row.Errors = append(row.Errors, err.Error())
+				sample = nil
+			} else {
+				fmt.Fprintf(os.Stderr, " %12.0f %s/s\n", sample.rate(), b.unit)
+			}
+			row.Samples = append(row.Samples, sample) // nil keeps the rounds aligned
+		}
+	}
+}
