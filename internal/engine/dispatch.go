@@ -114,7 +114,7 @@ func (e *Engine) adopt(row *provider.Instance, node provider.NodeKey) {
 	if x.state != idle || x.node != 0 {
 		return // owned before: the claim was of an earlier incarnation
 	}
-	x.node, x.charged, x.attempts = node, true, row.Attempts
+	x.node, x.charged = node, true
 	if x.machine != nil && (x.nextTurn != row.NextTurn || x.generation != row.Execution) {
 		e.closeMachine(x)
 	}
@@ -125,7 +125,7 @@ func (e *Engine) adopt(row *provider.Instance, node provider.NodeKey) {
 		e.loads.add(x)
 		return
 	}
-	x.status = row.Status
+	x.status, x.attempts = row.Status, row.Attempts
 	if e.poke(x) {
 		e.turns.push(x)
 	} else if x.state == idle && x.charged && !x.needMail && len(x.local) == 0 && x.nextTimer > e.clock.now() {
@@ -136,7 +136,7 @@ func (e *Engine) adopt(row *provider.Instance, node provider.NodeKey) {
 
 // readopt adopts with a fresh execution in place of one that is gone.
 func (e *Engine) readopt(row *provider.Instance, node provider.NodeKey) {
-	x := &execution{key: row.Key, node: node, charged: true, attempts: row.Attempts}
+	x := &execution{key: row.Key, node: node, charged: true}
 	e.adoptRow(x, row)
 	x.needMail = row.Unread()
 	x.state = loading

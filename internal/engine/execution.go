@@ -51,7 +51,6 @@ type execution struct {
 	nextTurn      int64
 	readSeq       int64
 	historyFrom   int64
-	notBefore     int64
 	parent        provider.ParentLink
 	lastTime      int64 // of the last turn
 
@@ -91,7 +90,6 @@ type turnScratch struct {
 	events  []history.Event
 	started []*task // local tasks that begin once the commit stands
 	stopped []int64 // local tasks that it withdraws
-	births  []birth // instances that it creates for this node
 	commit  provider.Commit
 	record  provider.Turn
 	buf     []byte

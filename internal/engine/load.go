@@ -155,7 +155,7 @@ func (e *Engine) loaded(x *execution, l *provider.Loaded) {
 func (e *Engine) adoptRow(x *execution, row *provider.Instance) {
 	x.id, x.name, x.version, x.status = row.ID, row.Name, row.Version, row.Status
 	x.generation, x.nextTurn, x.historyFrom = row.Execution, row.NextTurn, row.HistoryFrom
-	x.readSeq, x.parent = row.ReadSeq, row.Parent
+	x.readSeq, x.parent, x.attempts = row.ReadSeq, row.Parent, row.Attempts
 	x.mailSeen = max(x.mailSeen, row.ReadSeq)
 	x.nextTimer = provider.Never
 }

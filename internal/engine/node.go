@@ -224,7 +224,7 @@ func (e *Engine) reconcile(ctx context.Context) {
 	suspects := map[provider.Key]bool{}
 	for _, i := range h.Instances {
 		mine[i.Key] = true
-		if e.lookup(i.Key) == nil {
+		if e.unaware(i.Key, node) {
 			suspects[i.Key] = true
 			if e.suspects[i.Key] {
 				e.readopt(&provider.Instance{Key: i.Key}, node)
@@ -252,6 +252,24 @@ func (e *Engine) reconcile(ctx context.Context) {
 	}
 	e.suspects = suspects
 	e.reconcileTasks(ctx, node, h.Tasks)
+}
+
+// unaware reports whether this node does not know that it owns an instance. A
+// copy that was only kept hot since an earlier ownership is forgotten.
+func (e *Engine) unaware(k provider.Key, node provider.NodeKey) bool {
+	x := e.lookup(k)
+	if x == nil {
+		return true
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.node == node && x.state != gone {
+		return false
+	}
+	if x.state == idle && e.suspects[k] {
+		e.forget(x)
+	}
+	return true
 }
 
 func (e *Engine) reconcileTasks(ctx context.Context, node provider.NodeKey, rows []provider.TaskRef) {

@@ -8,12 +8,6 @@ import (
 	"github.com/durango-go/durango/provider"
 )
 
-// birth is a child that begins its life on this node.
-type birth struct {
-	instance *provider.NewInstance
-	index    int // among the commit's children
-}
-
 // reset makes x.turn.commit an empty commit of what x already is.
 func (e *Engine) reset(x *execution, read int64) *provider.Commit {
 	s := &x.turn
@@ -23,7 +17,7 @@ func (e *Engine) reset(x *execution, read int64) *provider.Commit {
 		Status: x.status, Execution: x.generation, Name: x.name, Version: x.version, HistoryFrom: x.historyFrom,
 		Tasks: c.Tasks[:0], Children: c.Children[:0], Messages: c.Messages[:0], CancelTasks: c.CancelTasks[:0],
 	}
-	s.started, s.stopped, s.births = s.started[:0], s.stopped[:0], s.births[:0]
+	s.started, s.stopped = s.started[:0], s.stopped[:0]
 	s.final, s.carried, s.failing = nil, nil, false
 	c.Tasks = append(c.Tasks, s.extra...)
 	return c
@@ -175,7 +169,7 @@ func (e *Engine) localLimit() int {
 }
 
 func (e *Engine) child(x *execution, cmd *history.Event) {
-	s, c := &x.turn, &x.turn.commit
+	c := &x.turn.commit
 	started := history.Event{Kind: history.Started, Name: cmd.Name, Version: cmd.Version, Payload: cmd.Payload}
 	n := provider.NewInstance{
 		Key: provider.NewKey(), ID: cmd.Target, Name: cmd.Name, Version: cmd.Version, Command: cmd.Seq,
@@ -190,9 +184,6 @@ func (e *Engine) child(x *execution, cmd *history.Event) {
 	n.Refusal = history.AppendMessage(nil, &refused)
 	n.Owned = n.NotBefore == 0 && e.takesOn(n.Name, n.Version)
 	c.Children = append(c.Children, n)
-	if n.Owned {
-		s.births = append(s.births, birth{index: len(c.Children) - 1})
-	}
 }
 
 // takesOn reports whether an instance may be born on this node.
