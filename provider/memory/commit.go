@@ -140,7 +140,9 @@ func (s *Store) charge(in *instance, now int64, c *provider.Commit) {
 	}
 }
 
-func (s *Store) createChildren(now int64, node provider.NodeKey, in *instance, execution int64, c *provider.Commit) []provider.CreateResult {
+func (s *Store) createChildren(
+	now int64, node provider.NodeKey, in *instance, execution int64, c *provider.Commit,
+) []provider.CreateResult {
 	if len(c.Children) == 0 {
 		return nil
 	}

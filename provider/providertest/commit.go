@@ -337,7 +337,8 @@ var commitCases = []testCase{
 		copy(buf, "CHANGED!")
 		stored := only(h, "task rows", h.taskRows(key))
 		got := []string{
-			string(only(h, "turns", h.turns(key)).Events), string(h.row(key).CustomStatus), only(h, "messages", h.letters(key)), only(h, "messages", h.letters(child.Key)),
+			string(only(h, "turns", h.turns(key)).Events), string(h.row(key).CustomStatus),
+			only(h, "messages", h.letters(key)), only(h, "messages", h.letters(child.Key)),
 			string(stored.Payload), string(stored.Failure), string(stored.Details),
 		}
 		h.same("stored", got, slices.Repeat([]string{"original"}, len(got)))

@@ -201,7 +201,7 @@ var handleCases = []testCase{
 		// A node lives until it is buried, not until a handle closes; one that
 		// the store knows to be gone may be reported as such.
 		h.kill(node)
-		h.same("claimed", len(h.claim(h.join(), 10).Claimed), 1)
+		h.same("claimed", len(h.claim(h.join(), 10).Claimed), 2)
 	}},
 	{"ACommitIsStillIdempotentAfterReopening", func(h *harness) {
 		h.need(h.caps.Persistent, "Persistent")

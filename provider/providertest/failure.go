@@ -97,6 +97,18 @@ var failureCases = []testCase{
 		h.same("mail", h.letters(key), []string{"start a"})
 		h.same("claimed", keysOf(h.claim(node, 1).Claimed), []provider.Key{key})
 	}},
+	{"ACommitWithoutTurnOrReleaseKeepsTheCharge", func(h *harness) {
+		// Mail that changed nothing is consumed: the code has not run, and a
+		// crash after it must still find the attempt counted.
+		node := h.join()
+		key := h.owned(node, "a")
+		row := h.row(key)
+		c := beside(&row)
+		c.ReadSeq = 1
+		h.apply(node, c)
+		h.same("attempts", h.row(key).Attempts, int64(1))
+		h.same("read", h.row(key).ReadSeq, int64(1))
+	}},
 	{"AReleaseKeepsTheFailureForPeople", func(h *harness) {
 		// TurnFailure is the last failure since the last turn that succeeded:
 		// giving an instance up is not a turn.
