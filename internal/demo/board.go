@@ -25,7 +25,6 @@ type board struct {
 	start    int // orders placed
 	ends     map[fulfil.Outcome]int
 	done     int
-	signals  int
 	killings int
 	requests int
 	again    int
@@ -129,12 +128,6 @@ func (b *board) placing() {
 	b.start++
 }
 
-func (b *board) approved() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.signals++
-}
-
 func (b *board) ended(o fulfil.Outcome) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -176,17 +169,24 @@ func (b *board) saw(entries []entry) {
 	b.changed = make(chan struct{})
 }
 
+// enough is how many requests in flight are worth a kill; after a second
+// fewer will do.
+const enough = 3
+
 // waitBusy waits until a worker has requests in flight, and returns how many.
 func (b *board) waitBusy(ctx context.Context, p *process) (int, error) {
+	want, impatient := enough, time.After(time.Second)
 	for {
 		b.mu.Lock()
-		busy, changed := len(b.busy[p.cmd.Process.Pid]), b.changed
+		busy, changed := len(b.busy[p.pid]), b.changed
 		b.mu.Unlock()
-		if busy > 0 {
+		if busy >= want {
 			return busy, nil
 		}
 		select {
 		case <-changed:
+		case <-impatient:
+			want = 1
 		case <-p.ended:
 			return 0, fmt.Errorf("worker %d ended by itself (%w); see worker.log", p.number, p.err)
 		case <-ctx.Done():

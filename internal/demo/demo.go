@@ -34,14 +34,19 @@ type settings struct {
 const (
 	approveAbove  = 500_00 // cents
 	approveWithin = 5 * time.Second
+	burst         = 6
 	perOrder      = 100 * time.Millisecond
 	perKill       = 1500 * time.Millisecond // for the worker to come up and have work in hand
 )
 
+// scaled is d at the pace of the run.
+func (s *settings) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * s.pace)
+}
+
 // window is the time over which orders are placed and workers killed.
 func (s *settings) window() time.Duration {
-	orders := time.Duration(float64(s.orders) * s.pace * float64(perOrder))
-	return max(orders, time.Duration(s.kills)*perKill)
+	return max(s.scaled(time.Duration(s.orders)*perOrder), time.Duration(s.kills)*perKill)
 }
 
 // run is one demonstration.
@@ -123,7 +128,7 @@ func (r *run) play(ctx context.Context, dir string) (kills int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	r.board.say("worker 1 started, process %d", worker.cmd.Process.Pid)
+	r.board.say("worker 1 started, process %d", worker.pid)
 
 	var watching, playing sync.WaitGroup
 	watch, endWatch := context.WithCancel(ctx)
@@ -174,7 +179,8 @@ func (r *run) place(ctx context.Context) error {
 		go func() { failed <- r.order(ctx, t) }()
 		placed++
 		r.board.placing()
-		if sleep(ctx, pause) != nil {
+		// In bursts, so that a kill finds much to interrupt.
+		if placed%burst == 0 && sleep(ctx, burst*pause) != nil {
 			break
 		}
 	}
@@ -192,20 +198,19 @@ func (r *run) place(ctx context.Context) error {
 // end.
 func (r *run) order(ctx context.Context, t task) error {
 	o := t.Order
-	in := fulfil.Input{Order: o, ApproveAbove: approveAbove, ApproveWithin: approveWithin}
+	in := fulfil.Input{Order: o, ApproveAbove: approveAbove, ApproveWithin: r.scaled(approveWithin)}
 	handle, err := fulfil.Fulfil.Start(ctx, r.client, o.ID, in)
 	if err != nil {
 		return err
 	}
 	if t.Approval == "approve" || t.Approval == "reject" {
-		if err := sleep(ctx, time.Duration(100+rand.IntN(900))*time.Millisecond); err != nil {
+		if err := sleep(ctx, r.scaled(time.Duration(100+rand.IntN(900))*time.Millisecond)); err != nil {
 			return err
 		}
 		decision := fulfil.Approval{By: "ann", OK: t.Approval == "approve"}
 		if err := fulfil.Approved.Send(ctx, r.client, o.ID, decision); err != nil {
 			return err
 		}
-		r.board.approved()
 	}
 	result, err := handle.Wait(ctx)
 	if err != nil {
@@ -242,7 +247,7 @@ func (r *run) killer(ctx context.Context, dir string, worker *process) (*process
 			return worker, k + 1, err
 		}
 		worker = next
-		r.board.say("worker %d started, process %d", worker.number, worker.cmd.Process.Pid)
+		r.board.say("worker %d started, process %d", worker.number, worker.pid)
 	}
 	return worker, r.kills, nil
 }

@@ -59,6 +59,7 @@ func work(ctx context.Context, dir string, number int, seed uint64, pace float64
 // process is a running worker as its parent sees it.
 type process struct {
 	number int
+	pid    int
 	cmd    *exec.Cmd
 	stdin  io.Closer
 	log    *os.File
@@ -87,6 +88,7 @@ func spawn(s *settings, dir string, number int) (*process, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start worker: %w", err), log.Close())
 	}
+	p.pid = cmd.Process.Pid
 	go func() {
 		p.err = cmd.Wait()
 		close(p.ended)

@@ -104,7 +104,10 @@ func (w *world) request(ctx context.Context, service, action, order string, act 
 	if err != nil {
 		e.Result = err.Error()
 	}
-	return result, errors.Join(err, w.ledger.append(e))
+	if lerr := w.ledger.append(e); lerr != nil {
+		return "", lerr
+	}
+	return result, err
 }
 
 func (w *world) perform(e entry, act func(e *entry) error) (string, error) {
@@ -127,7 +130,7 @@ func (w *world) perform(e entry, act func(e *entry) error) (string, error) {
 
 // wait takes the time that half a request takes.
 func (w *world) wait(ctx context.Context) error {
-	d := time.Duration(w.pace * float64(3+rand.IntN(22)) * float64(time.Millisecond))
+	d := time.Duration(w.pace * float64(5+rand.IntN(40)) * float64(time.Millisecond))
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
