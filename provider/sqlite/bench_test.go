@@ -4,10 +4,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"zombiezen.com/go/sqlite"
 
 	"github.com/durango-go/durango/provider"
 )
@@ -32,8 +37,45 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
+// BenchmarkSettings is where the settings come from: each line is the store as
+// it is but for one thing. 64 turns in a group, of 10,000 instances.
+func BenchmarkSettings(b *testing.B) {
+	for _, v := range []struct {
+		name           string
+		before, script string
+		options        Options
+	}{
+		{name: "as-is"},
+		{name: "history-index", script: "CREATE INDEX history_turn ON history (instance, turn)"},
+		{name: "page-8192", before: "PRAGMA page_size = 8192; PRAGMA application_id = 1685220967"},
+		{name: "page-16384", before: "PRAGMA page_size = 16384; PRAGMA application_id = 1685220967"},
+		{name: "checkpoint-1000", options: Options{CheckpointPages: 1000}},
+		{name: "checkpoint-4000", options: Options{CheckpointPages: 4000}},
+		{name: "checkpoint-16000", options: Options{CheckpointPages: 16000}},
+		{name: "checkpoint-32000", options: Options{CheckpointPages: 32000}},
+	} {
+		b.Run(v.name, func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "store.db")
+			if v.before != "" {
+				c, err := sqlite.OpenConn(path, sqlite.OpenReadWrite|sqlite.OpenCreate)
+				must(b, err)
+				must(b, executeAll(c, v.before))
+				must(b, c.Close())
+			}
+			s := openAt(b, path, v.options)
+			if v.script != "" {
+				must(b, executeAll(raw(b, s).Conn, v.script))
+			}
+			commitGroups(b, s, 64, 10_000)
+		})
+	}
+}
+
 func benchmarkCommit(b *testing.B, options Options, size, live int) {
-	s := open(b, options)
+	commitGroups(b, open(b, options), size, live)
+}
+
+func commitGroups(b *testing.B, s *Store, size, live int) {
 	node, keys := populate(b, s, live)
 	next := make([]int64, len(keys))
 	for i := range next {
@@ -78,6 +120,40 @@ func benchmarkCommit(b *testing.B, options Options, size, live int) {
 	b.ReportMetric(float64((cpuTime(b)-cpu).Nanoseconds())/n/1000, "cpu-µs/turn")
 	b.ReportMetric(float64(bytesWritten()-written)/n/1024, "KiB/turn")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkCommitters commits single turns from many goroutines, whose groups
+// form by themselves.
+func BenchmarkCommitters(b *testing.B) {
+	for _, n := range []int{1, 64, 512} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := open(b, Options{})
+			node, keys := populate(b, s, n)
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			b.ResetTimer()
+			cpu, start, before := cpuTime(b), time.Now(), s.Counters()
+			var wg sync.WaitGroup
+			for _, key := range keys {
+				wg.Go(func() {
+					for number := int64(1); left.Add(-1) >= 0; number++ {
+						c := turn(key, number)
+						c.Version = "1.0.0"
+						if err := commit(b, s, node, c); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			groups := s.Counters().Transactions - before.Transactions
+			b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "turns/s")
+			b.ReportMetric(float64((cpuTime(b)-cpu).Nanoseconds())/float64(b.N)/1000, "cpu-µs/turn")
+			b.ReportMetric(float64(b.N)/float64(groups), "turns/group")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
 }
 
 // populate makes instances that a node owns.

@@ -11,7 +11,10 @@ import (
 // History has no index by instance: each turn leads to the one before it, and
 // to the last one before it whose number is a multiple of markEvery. So a turn
 // dirties no page but the last one of the table, which all instances share,
-// and any turn is found in number/64 + 63 steps from the end.
+// and any turn is found in number/64 + 63 steps from the end. With an index
+// on (instance, turn) instead, a turn of 10,000 instances in random order, 64 in
+// a group, cost 48 µs of CPU and 9.2 KiB written against 22 µs and 4.2 KiB
+// (BenchmarkSettings).
 const markEvery = 64
 
 // addTurn appends the turn of a commit.

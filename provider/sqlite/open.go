@@ -57,7 +57,8 @@ type Options struct {
 	Readers int
 	// CheckpointPages is the size of the write-ahead log, in pages of 4 KiB,
 	// from which it is copied back into the file. Larger is faster and recovers
-	// more slowly. Zero means 8000.
+	// more slowly. Zero means 8000; from 1000 to 32000 the difference measured is
+	// below a tenth.
 	CheckpointPages int
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -162,12 +163,16 @@ func (w *writer) lead() {
 	w.s.statements.Add(w.c.steps)
 	w.c.steps = 0
 
-	w.release()
 	for r := group.next; r != nil; { // the first is the leader's own
 		next := r.next // r belongs to its caller again once it has been woken
 		r.wake <- false
 		r = next
 	}
+	// Those just woken may have more to write. Letting them queue it before the
+	// next group is taken makes groups of nearly all writers instead of half of
+	// them, which measured a third less CPU per turn.
+	runtime.Gosched()
+	w.release()
 }
 
 // release gives up the lead, to the first request in the queue if there is one.
