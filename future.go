@@ -101,7 +101,8 @@ func (f *Future[T]) claim(ctx *Context) bool {
 	return f.done
 }
 
-// begin is called before a wait for the future, settle or abandon after it.
+// begin is called before a wait for the future, abandon after one that did not
+// settle it.
 func (f *Future[T]) begin(ctx *Context) {
 	if _, ok := f.src.(*replay.Queue); !ok {
 		return
@@ -114,12 +115,9 @@ func (f *Future[T]) begin(ctx *Context) {
 
 func (f *Future[T]) abandon() { f.waiting = false }
 
-// settle takes over the result. e is what the wait for the source returned.
+// settle takes over the result of a future that is not done. e is what the wait
+// for the source returned. A coroutine has settled its own.
 func (f *Future[T]) settle(ctx *Context, e *history.Event) {
-	f.waiting = false
-	if f.done { // a coroutine settles its own
-		return
-	}
 	switch f.src.(type) {
 	case *replay.Op:
 		f.done = true

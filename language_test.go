@@ -256,15 +256,42 @@ func TestUntypedHandle(t *testing.T) {
 	assert.Equal(t, got, 42)
 }
 
+// What the code does to the bytes of a RawMessage does not reach the history.
+func TestRawMessagesAreCopied(t *testing.T) {
+	raw := durango.NewActivity[json.RawMessage, json.RawMessage]("double")
+	o := durango.DefineOrchestration("o", func(ctx *durango.Context, _ durango.None) (string, error) {
+		in := json.RawMessage("21")
+		f := raw.Go(ctx, in)
+		in[0] = '9'
+		out, err := f.Await(ctx)
+		if err != nil {
+			return "", err
+		}
+		text := string(out)
+		out[0] = '9'
+		return text, nil
+	})
+	want(newHarness(t, o, double).start("o", nil), "42")
+}
+
 // "Cancel requested → ctx operations return ErrCanceled, Select returns nil;
 // compensation may run under ctx.Detach(); returning ErrCanceled → Canceled."
 func TestCancel(t *testing.T) {
 	never := durango.NewSignal[int]("never")
 	var trace []string
 	o := durango.DefineOrchestration("o", func(ctx *durango.Context, how string) (int, error) {
-		timer := ctx.After(time.Hour)
+		timer, done := ctx.After(time.Hour), double.Go(ctx, 1)
+		if _, err := done.Await(ctx); err != nil {
+			return 0, err
+		}
 		if got := ctx.Select(timer, never.Next(ctx)); got != nil {
 			return 0, errors.New("somebody won")
+		}
+		if _, err := done.Await(ctx); !errors.Is(err, durango.ErrCanceled) || !done.Ready() {
+			return 0, fmt.Errorf("await of what was done: %v", err)
+		}
+		if n, err := done.Await(ctx.Detach()); n != 2 || err != nil {
+			return 0, fmt.Errorf("detached await of what was done: %v, %v", n, err)
 		}
 		_, callErr := double.Call(ctx, 1)
 		_, timerErr := timer.Await(ctx)

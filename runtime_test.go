@@ -111,6 +111,25 @@ func TestRuntimeEndToEnd(t *testing.T) {
 	assert.NoError(t, err)
 	assert.Equal(t, again.ID(), "order-1")
 
+	// A signal that is sent again under its ID arrives once.
+	twice := durango.DefineOrchestration("twice", func(ctx *durango.Context, _ durango.None) (string, error) {
+		a, err := approved.Next(ctx).Await(ctx)
+		if err != nil {
+			return "", err
+		}
+		b, err := approved.Next(ctx).Await(ctx)
+		return a + b, err
+	})
+	client2 := node(t, memory.Open(), twice)
+	run, err = twice.Start(ctx, client2, "id", durango.None{})
+	assert.NoError(t, err)
+	once := approved.With(durango.SendOptions{ID: "1"})
+	assert.NoError(t, once.Send(ctx, client2, "id", "a"))
+	assert.NoError(t, once.Send(ctx, client2, "id", "a"))
+	assert.NoError(t, approved.Send(ctx, client2, "id", "b"))
+	got, err = run.Wait(ctx)
+	assert.True(t, err == nil && got == "ab", got, err)
+
 	// Nobody there, and nobody there any more.
 	assert.ErrorIs(t, approved.Send(ctx, client, "nobody", "x"), durango.ErrNotFound)
 	assert.ErrorIs(t, approved.Send(ctx, client, "order-1", "x"), durango.ErrNotRunning)

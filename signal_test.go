@@ -96,7 +96,10 @@ func TestSelectReturnsFailedFuture(t *testing.T) {
 	o := durango.DefineOrchestration("o", func(ctx *durango.Context, _ durango.None) (bool, error) {
 		timer, f := ctx.After(time.Hour), bad.Next(ctx)
 		_, err := f.Await(ctx)
-		return ctx.Select(timer, f) == f && f.Ready() && !timer.Ready(), err
+		if none := (*durango.Future[int])(nil); ctx.Select(timer, f) != f || !f.Ready() || timer.Ready() || none.Ready() {
+			return false, errors.New("the failed future did not win")
+		}
+		return true, err
 	})
 	wantErr(newHarness(t, o).start("o", nil), durango.ErrInvalid)
 }
@@ -128,6 +131,10 @@ func TestSignalConsumption(t *testing.T) {
 		f := counted.Next(ctx)
 		ready := f.Ready()
 		a, _ := f.Await(ctx)
+		again, _ := f.Await(ctx)
+		if ctx.Select(f) != f || again != a {
+			return "", errors.New("a future changed its mind")
+		}
 		b, err := counted.Next(ctx).Await(ctx)
 		return fmt.Sprint(ready, a, b), err
 	})
@@ -180,6 +187,37 @@ func TestAllOfSignals(t *testing.T) {
 		return fmt.Sprint(all, c), err
 	})
 	want(newHarness(t, o).start("o", nil).signal("counted", 1).signal("counted", 2), "[1 2] 2")
+
+	// One that All gave up can be awaited again.
+	fails := durango.DefineOrchestration("fails", func(ctx *durango.Context, _ durango.None) (int, error) {
+		a := counted.Next(ctx)
+		if _, err := durango.All(ctx, a, broken.Go(ctx, durango.None{})); err == nil || a.Ready() {
+			return 0, fmt.Errorf("all: %v", err)
+		}
+		return a.Await(ctx)
+	})
+	want(newHarness(t, fails, broken).start("fails", nil).signal("counted", 1), 1)
+}
+
+// What is canceled in the very moment in which it wakes up has been canceled.
+func TestCancelBeatsResult(t *testing.T) {
+	o := durango.DefineOrchestration("o", func(ctx *durango.Context, _ durango.None) (string, error) {
+		f := double.Go(ctx, 1)
+		var b *durango.Future[int]
+		a := durango.Go(ctx, func(ctx *durango.Context) (int, error) {
+			if _, err := f.Await(ctx); err != nil {
+				return 0, err
+			}
+			bad := durango.Go(ctx, func(*durango.Context) (int, error) { return 0, errors.New("bad") })
+			_, err := durango.All(ctx, durango.NewSignal[int]("").Next(ctx), bad, b)
+			return 0, err
+		})
+		b = durango.Go(ctx, func(ctx *durango.Context) (int, error) { return f.Await(ctx) })
+		_, errA := a.Await(ctx)
+		_, errB := b.Await(ctx)
+		return fmt.Sprint(errors.Is(errA, durango.ErrInvalid), errors.Is(errB, durango.ErrCanceled)), nil
+	})
+	want(newHarness(t, o, double).start("o", nil), "true true")
 }
 
 // "A message from outside that cannot be decoded … its Await gets a typed
@@ -224,4 +262,10 @@ func TestSendFrom(t *testing.T) {
 		Code: durango.CodeNotFound, Message: "no such instance",
 	}}), durango.ErrNotFound)
 	wantErr(newHarness(t, o).start("o", ""), durango.ErrInvalid)
+
+	withID := durango.DefineOrchestration("with-id", func(ctx *durango.Context, _ durango.None) (int, error) {
+		_, err := approved.With(durango.SendOptions{ID: "x"}).SendFrom(ctx, "them", "ann")
+		return 0, err
+	})
+	wantErr(newHarness(t, withID).start("with-id", nil), durango.ErrInvalid)
 }
