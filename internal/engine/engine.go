@@ -128,6 +128,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.join(ctx); err != nil {
 		return err
 	}
+	e.pool.open()
 	e.o.Logger.Info("node joined", "node", e.nodeKey(), "store", e.desc.Name, "durability", e.desc.Durability,
 		"contract", e.contract, "capabilities", fmt.Sprintf("%+v", e.desc.Capabilities))
 

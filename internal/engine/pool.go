@@ -8,10 +8,17 @@ import "sync"
 type pool struct {
 	work sync.WaitGroup // pieces of work under way
 
-	mu     sync.Mutex
-	idle   []chan func() // the most recently used last
-	least  int           // the fewest that were idle since the last trim
-	closed bool
+	mu    sync.Mutex
+	idle  []chan func() // the most recently used last
+	least int           // the fewest that were idle since the last trim
+	keep  bool          // between open and close; else goroutines end with their work
+}
+
+// open begins to keep goroutines.
+func (p *pool) open() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keep = true
 }
 
 // run calls f on another goroutine.
@@ -37,7 +44,7 @@ func (p *pool) goroutine(f func()) {
 	for {
 		p.call(f)
 		p.mu.Lock()
-		if p.closed {
+		if !p.keep {
 			p.mu.Unlock()
 			return
 		}
@@ -71,7 +78,7 @@ func (p *pool) trim() {
 func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closed = true
+	p.keep = false
 	for _, c := range p.idle {
 		c <- nil
 	}
