@@ -1,0 +1,25 @@
+package main
+
+import (
+	"bytes"
+	"path/filepath"
+	"testing"
+)
+
+func TestRun(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), &out, filepath.Join(t.TempDir(), "orders.db")); err != nil {
+		t.Fatal(err)
+	}
+	const want = `Ada: shipped parcel-a
+Bob: refused card declined: the card is stolen
+Cid: refused mug is out of stock
+Dee: refused nobody delivers to Atlantis
+Eve: shipped parcel-e
+Fay: expired nobody approved in time
+left: 8 mugs, 10 chairs, 1 pianos; 2 orders are paid; 6 customers were told
+`
+	if got := out.String(); got != want {
+		t.Fatalf("got\n%s\nwant\n%s", got, want)
+	}
+}
