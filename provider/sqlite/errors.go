@@ -26,7 +26,7 @@ func (s *Store) fail(op string, err error) error {
 		return nil
 	}
 	kind := classify(err)
-	if kind == nil {
+	if kind == nil || errors.Is(err, provider.ErrUnknownOutcome) { // which is not "nothing was applied"
 		return fmt.Errorf("sqlite: %s: %s: %w", op, s.name, err)
 	}
 	return fmt.Errorf("sqlite: %s: %s: %w: %w; %s", op, s.name, kind, err, advice[kind])

@@ -194,3 +194,24 @@ func TestStoresInMemoryArePrivate(t *testing.T) {
 		t.Errorf("another store has it: %v", err)
 	}
 }
+
+// An error of COMMIT itself must not claim that nothing was applied.
+func TestAnUnknownOutcomeIsNotTransient(t *testing.T) {
+	s := openAt(t, ":memory:", Options{})
+	err := s.fail("commit", fmt.Errorf("%w: %w", provider.ErrUnknownOutcome, sqlite.ResultIOErrFsync.ToError()))
+	is(t, err, provider.ErrUnknownOutcome, s.name)
+	if errors.Is(err, provider.ErrTransient) {
+		t.Errorf("%v is transient", err)
+	}
+	if err := s.fail("commit", sqlite.ResultIOErrFsync.ToError()); !errors.Is(err, provider.ErrTransient) {
+		t.Errorf("%v is not transient", err)
+	}
+}
+
+func TestMemoryIsNotOpenedAsAURI(t *testing.T) {
+	for _, path := range []string{"file::memory:", "file:x?mode=memory&cache=shared"} {
+		if _, err := Open(path); !errors.Is(err, provider.ErrInvalid) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

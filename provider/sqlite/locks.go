@@ -79,8 +79,8 @@ func (l *nodeLocks) release(node provider.NodeKey) {
 		return
 	}
 	heldHere.Delete(lock.Path())
-	os.Remove(lock.Path()) // what stays behind is removed with the next burial
-	lock.Close()
+	lock.Close() // first, because some systems do not remove what is open
+	os.Remove(lock.Path())
 }
 
 // remove deletes the lock file of a node that has been buried. If it was a

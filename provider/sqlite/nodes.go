@@ -54,7 +54,8 @@ func (s *Store) Heartbeat(ctx context.Context, node provider.NodeKey) (provider.
 		pulse.Nodes, err = readNodes(w.c)
 		return err
 	}})
-	if err == nil {
+	if err == nil && gone != nil {
+		s.locks.release(node) // it will join again under another key
 		err = gone
 	}
 	if err != nil {

@@ -137,7 +137,10 @@ func OpenWith(path string, options Options) (*Store, error) {
 	}
 	s := &Store{name: path, options: options, closing: make(chan struct{})}
 	if path != ":memory:" {
-		file, _, _ := strings.Cut(strings.TrimPrefix(path, "file:"), "?")
+		file, query, _ := strings.Cut(strings.TrimPrefix(path, "file:"), "?")
+		if file == ":memory:" || strings.Contains(query, "mode=memory") {
+			return nil, fmt.Errorf("sqlite: open %s: %w: a store in memory is opened as :memory:", path, provider.ErrInvalid)
+		}
 		if s.file, err = filepath.Abs(file); err != nil {
 			return nil, fmt.Errorf("sqlite: open %s: %w", path, err)
 		}
@@ -160,6 +163,9 @@ func OpenWith(path string, options Options) (*Store, error) {
 		if err := c.exec(qNodeDelete, 0); err != nil && !errors.Is(classify(err), provider.ErrTransient) {
 			return nil, errors.Join(s.fail("open", err), c.Close())
 		}
+	}
+	if real, err := filepath.EvalSymlinks(s.file); err == nil && s.file != "" {
+		s.file = real // so that lock files have one name, whatever path led here
 	}
 	if s.w, err = newWriter(s, c); err != nil {
 		return nil, errors.Join(s.fail("open", err), c.Close())

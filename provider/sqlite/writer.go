@@ -283,6 +283,9 @@ func (w *writer) alone(r *request, err error, tried bool) {
 		err = w.transaction(func() error { return w.runAll(r) })
 	}
 	r.err = w.s.fail(r.op, err)
+	if err == nil {
+		w.s.items.Add(int64(r.n))
+	}
 	if err == nil || r.fail == nil || wholesale(err) {
 		return
 	}
