@@ -82,7 +82,7 @@ func (c *Client) Start(ctx context.Context, n provider.NewInstance) (provider.Cr
 		case <-ctx.Done():
 			return provider.CreateResult{}, ctx.Err()
 		}
-		if made && call.err == nil && call.result.Err != nil && call.result.Key == n.Key {
+		if made && call.err == nil && errors.Is(call.result.Err, provider.ErrAlreadyExists) && call.result.Key == 0 {
 			n.Key = 0 // another process made the same key in the same millisecond
 			continue
 		}

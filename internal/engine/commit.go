@@ -111,6 +111,13 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult) {
 		e.client.lostSight()
 		poke(e.wake) // it may be ours to claim again
 		return
+	case errors.Is(r.Err, provider.ErrAlreadyExists) && len(s.commit.Children) > 0:
+		// Another process made the key of a child in the same millisecond.
+		for i := range s.commit.Children {
+			s.commit.Children[i].Key = provider.NewKey()
+		}
+		e.submit(x)
+		return
 	case s.failing:
 		e.o.Logger.Error("a failed turn could not be recorded", "instance", x.id, "error", r.Err)
 		e.forget(x)
@@ -124,7 +131,9 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult) {
 	c := &s.commit
 	clear(s.taken)
 	s.taken = s.taken[:0]
-	x.charged, x.attempts = false, 0
+	if c.Turn != nil || c.Release {
+		x.charged, x.attempts = false, 0
+	}
 	x.readSeq, x.status = c.ReadSeq, c.Status
 	s.extra = s.extra[:0]
 	if c.Turn != nil {
@@ -153,10 +162,24 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult) {
 	x.mailHint = false
 	e.remember(x)
 	e.enterIdle(x)
-	if e.draining.Load() {
+	switch {
+	case e.draining.Load():
 		e.handOver(x)
-	} else if e.poke(x) {
+	case e.poke(x):
 		e.turns.push(x)
+	default:
+		e.settle(x)
+	}
+}
+
+// settle gives back a claim that led to nothing, which clears its charge:
+// quiescence after a replay is a sign of health. One whose timer is near stays;
+// it was claimed by a clock that is a little ahead of this node's. The caller
+// holds x.mu.
+func (e *Engine) settle(x *execution) {
+	if x.state == idle && x.node != 0 && x.charged && len(x.local) == 0 && x.nextTimer > e.clock.now()+int64(e.o.IdleRelease) {
+		e.leaveIdle(x, running)
+		e.release(x)
 	}
 }
 

@@ -128,10 +128,9 @@ func (e *Engine) adopt(row *provider.Instance, node provider.NodeKey) {
 	x.status, x.attempts = row.Status, row.Attempts
 	if e.poke(x) {
 		e.turns.push(x)
-	} else if x.state == idle && x.charged && !x.needMail && len(x.local) == 0 && x.nextTimer > e.clock.now() {
-		// Claimed for a timer that the store's clock sees a little earlier.
-		e.timers.set(x)
 	}
+	// Otherwise it was claimed for a timer that the store's clock sees a little
+	// earlier than this node does; the timer is set.
 }
 
 // readopt adopts with a fresh execution in place of one that is gone.

@@ -141,14 +141,11 @@ func (e *Engine) loaded(x *execution, l *provider.Loaded) {
 		return
 	}
 	e.enterIdle(x)
-	if x.charged && len(x.local) == 0 {
-		e.leaveIdle(x, running)
-		e.release(x)
-		return
-	}
 	if e.poke(x) {
 		e.turns.push(x)
+		return
 	}
+	e.settle(x)
 }
 
 // adoptRow takes over what the store says of an instance.

@@ -168,22 +168,14 @@ func (e *Engine) endTurn(x *execution, err error) {
 	}
 }
 
-// settleIdle is for a turn that found nothing to take. A claim that led to
-// nothing is given back, which clears its charge.
+// settleIdle is for a turn that found nothing to take.
 func (e *Engine) settleIdle(x *execution) {
 	e.enterIdle(x)
-	if x.needMail || x.due(e.clock.now()) {
-		if e.poke(x) {
-			e.turns.push(x)
-		}
+	if e.poke(x) {
+		e.turns.push(x)
 		return
 	}
-	if x.charged && len(x.local) == 0 {
-		e.leaveIdle(x, running)
-		e.release(x)
-		return
-	}
-	e.timers.set(x)
+	e.settle(x)
 }
 
 var errNothing = errors.New("nothing to do")
