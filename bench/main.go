@@ -129,7 +129,11 @@ func run(args []string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	measure(ctx, plan(c.workloads, c.stores, s), s, dir, result)
+	benchmarks := plan(c.workloads, c.stores, s)
+	if len(benchmarks) == 0 {
+		return errors.New("nothing to measure with these workloads and stores")
+	}
+	measure(ctx, benchmarks, s, dir, result)
 	result.finish()
 	writeMarkdown(os.Stdout, result)
 	if c.jsonFile != "" {
