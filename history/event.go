@@ -24,7 +24,8 @@ type Kind uint8
 const (
 	// Started is the first delivery of every execution. Name and Version
 	// identify the orchestration, Payload is its input, Parent the instance
-	// that awaits it.
+	// that awaits it. Once recorded, Target is the instance's own ID and Seq the
+	// number of the execution, so that a history says whose it is.
 	Started Kind = 1
 	// ActivityCompleted answers ActivityScheduled: Ref, Payload (the result).
 	ActivityCompleted Kind = 2

@@ -23,8 +23,11 @@ func retryAt(p *history.Policy, attempt int64, f *history.Failure, scheduled, no
 	if p == nil || f.Final || p.MaxAttempts <= attempt {
 		return 0, false
 	}
-	if slices.Contains(p.NonRetryable, f.Code) || f.Type != "" && slices.Contains(p.NonRetryable, f.Type) {
-		return 0, false
+	for cause := f; cause != nil; cause = cause.Cause {
+		if cause.Code != "" && slices.Contains(p.NonRetryable, cause.Code) ||
+			cause.Type != "" && slices.Contains(p.NonRetryable, cause.Type) {
+			return 0, false
+		}
 	}
 	at := now + pause(p, attempt, random)
 	if p.ScheduleToClose > 0 && at >= scheduled+p.ScheduleToClose {

@@ -266,6 +266,7 @@ func (e *Engine) begin(x *execution, started *history.Event) error {
 		return errUnversioned
 	}
 	started.Version = o.Version
+	started.Target, started.Seq = x.id, x.generation
 	x.name, x.version = o.Name, o.Version
 	if p := started.Parent; p != nil {
 		x.parent = provider.ParentLink{Key: provider.Key(p.Key), ID: p.ID, Execution: p.Execution, Command: p.Seq}
