@@ -54,11 +54,11 @@ var layers = map[string]layer{
 		own:   []string{"internal/coro", "history"},
 		never: []string{"context", "crypto", "log", "math/rand", "net", "os", "sync", "syscall", "time"},
 	},
-	"internal/engine":   {own: []string{"internal/replay", "provider", "history"}},
-	"internal/topic":    {},
-	"internal/gen":      {other: []string{"golang.org/x/tools", "golang.org/x/mod"}},
-	"internal/assert":   {other: []string{"github.com/google/go-cmp"}},
-	"internal/crash":    {}, // tests only
+	"internal/engine": {own: []string{"internal/replay", "provider", "history"}},
+	"internal/topic":  {},
+	"internal/gen":    {other: []string{"golang.org/x/tools", "golang.org/x/mod"}},
+	"internal/assert": {other: []string{"github.com/google/go-cmp"}},
+	"internal/crash":  {}, // tests only
 	"internal/demo": {
 		own:   []string{"public", "examples/order/fulfil"},
 		other: []string{"github.com/spf13/cobra", "golang.org/x/term"},

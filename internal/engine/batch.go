@@ -1,6 +1,9 @@
 package engine
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // batcher gathers items while the previous group is being handled, so that a
 // group forms without a timer and an idle node adds no latency. One goroutine
@@ -34,8 +37,25 @@ func (b *batcher[T]) add(item T) {
 	}
 }
 
+// gather lets goroutines that are ready to run go first, for as long as they
+// add to the group. Where nothing else is ready it returns at once, so a group
+// of one waits for nothing.
+func (b *batcher[T]) gather() {
+	for n := -1; ; {
+		b.mu.Lock()
+		now := len(b.waiting)
+		b.mu.Unlock()
+		if now == n || now >= b.max {
+			return
+		}
+		n = now
+		runtime.Gosched()
+	}
+}
+
 func (b *batcher[T]) run() {
 	for {
+		b.gather()
 		b.mu.Lock()
 		if len(b.waiting) == 0 {
 			b.active = false
