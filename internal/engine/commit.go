@@ -22,10 +22,12 @@ func (e *Engine) submit(x *execution) {
 func (e *Engine) commitGroup(group []*execution) {
 	e.commitAt.Store(time.Now().UnixNano())
 	defer e.commitAt.Store(0)
-	batch := make([]provider.Commit, len(group))
-	for i, x := range group {
-		batch[i] = x.turn.commit
+	batch := e.batch[:0]
+	for _, x := range group {
+		batch = append(batch, x.turn.commit)
 	}
+	e.batch = nil // taken, in case the group has to be split
+	defer func() { clear(batch); e.batch = batch[:0] }()
 	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
 		node := e.nodeKey()
 		results, err := e.store.Commit(e.ctx, node, batch)

@@ -65,7 +65,9 @@ type Engine struct {
 	hot    *list.List // idle executions with a machine, coldest first
 	hotMem int64
 
-	handoffs []handoff // mail between executions of this node; the committer's
+	// The committer's own: mail between executions of this node, and memory.
+	handoffs []handoff
+	batch    []provider.Commit
 
 	// What differed from the store at the last reconciliation.
 	suspects     map[provider.Key]bool

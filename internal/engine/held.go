@@ -92,8 +92,7 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) {
 		answer(&history.Failure{Code: CodeUndecodable, Message: err.Error(), Final: true})
 		return
 	}
-	command.Time = row.ScheduledAt
-	t.command, t.policy = command, command.Policy
+	t.pool, t.session, t.policy, t.scheduled = row.Pool, row.Session, command.Policy, row.ScheduledAt
 	if lost(command.Policy, row.Attempt) {
 		answer(&history.Failure{Code: CodeWorkerLost, Final: true,
 			Message: fmt.Sprintf("activity %s: %d of %d attempts were lost with their worker or failed", row.Name, row.Attempt-1, command.Policy.MaxAttempts)})

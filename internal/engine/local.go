@@ -10,13 +10,13 @@ import (
 
 // newTask makes a local task for a command that is about to be committed.
 func (e *Engine) newTask(x *execution, act *activity, cmd *history.Event, now int64) *task {
-	t := &task{act: act, command: *cmd, x: x, node: x.node, policy: cmd.Policy}
-	if t.command.Time == 0 {
-		t.command.Time = now
+	t := &task{act: act, x: x, node: x.node, pool: cmd.Pool, session: cmd.Session, policy: cmd.Policy, scheduled: cmd.Time}
+	if t.scheduled == 0 {
+		t.scheduled = now
 	}
 	t.attempt = Attempt{
 		Key: x.key, Instance: x.id, Execution: x.generation, Command: cmd.Seq, Number: 1,
-		Name: cmd.Name, Input: cmd.Payload, ScheduledAt: time.Unix(0, t.command.Time), Client: e.client, ctx: &t.ctx,
+		Name: cmd.Name, Input: cmd.Payload, ScheduledAt: time.Unix(0, t.scheduled), Client: e.client, ctx: &t.ctx,
 	}
 	t.ctx.attempt = &t.attempt
 	return t

@@ -21,11 +21,13 @@ type task struct {
 	ctx     taskContext
 	attempt Attempt
 	act     *activity
-	command history.Event
 	x       *execution     // of a local task
 	held    *provider.Task // of a held one
 	node    provider.NodeKey
-	policy  *history.Policy
+	// What the command says beyond the attempt.
+	pool, session string
+	policy        *history.Policy
+	scheduled     int64
 	// settled: the attempt has its result, or nobody wants it any more.
 	settled atomic.Bool
 }
@@ -126,7 +128,7 @@ func (w *workers) run(t *task) {
 // whether or not the activity heeds its context.
 func (w *workers) arm(t *task) {
 	now := w.e.clock.now()
-	at, which := deadline(t.policy, t.command.Time, now)
+	at, which := deadline(t.policy, t.scheduled, now)
 	if at == provider.Never {
 		return
 	}
@@ -137,7 +139,7 @@ func (w *workers) arm(t *task) {
 	t.attempt.Deadline = t.ctx.deadline
 	t.ctx.timer = time.AfterFunc(left, func() {
 		t.ctx.cancel(context.DeadlineExceeded, context.DeadlineExceeded)
-		w.settle(t, nil, timeout(t.command.Name, which, left))
+		w.settle(t, nil, timeout(t.attempt.Name, which, left))
 	})
 }
 
@@ -157,7 +159,7 @@ func (w *workers) settle(t *task, result []byte, failure *history.Failure) {
 	}
 	if failure != nil {
 		now := w.e.clock.now()
-		if at, again := retryAt(t.policy, t.attempt.Number, failure, t.command.Time, now, rand.Float64()); again {
+		if at, again := retryAt(t.policy, t.attempt.Number, failure, t.scheduled, now, rand.Float64()); again {
 			w.retry(t, at, failure)
 			return
 		}
@@ -198,14 +200,13 @@ func (w *workers) retry(t *task, at int64, failure *history.Failure) {
 // row is the task as the store keeps it: what a local task becomes when it
 // has to be tried again, or by another node.
 func (t *task) row() provider.NewTask {
+	command := history.Event{
+		Kind: history.ActivityScheduled, Seq: t.attempt.Command, Name: t.attempt.Name, Payload: t.attempt.Input,
+		Pool: t.pool, Session: t.session, Policy: t.policy, Time: t.scheduled,
+	}
 	return provider.NewTask{
-		Command:     t.command.Seq,
-		Name:        t.command.Name,
-		Pool:        t.command.Pool,
-		Session:     t.command.Session,
-		Attempt:     t.attempt.Number,
-		ScheduledAt: t.command.Time,
-		Payload:     history.AppendMessage(nil, &t.command),
+		Command: command.Seq, Name: command.Name, Pool: command.Pool, Session: command.Session,
+		Attempt: t.attempt.Number, ScheduledAt: t.scheduled, Payload: history.AppendMessage(nil, &command),
 	}
 }
 
