@@ -71,14 +71,14 @@ func Command(rt *durango.Runtime) *cobra.Command {
 		RunE:          noCommand,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w (see '%s --help')", err, cmd.CommandPath())
+		return Usagef("%w (see '%s --help')", err, cmd.CommandPath())
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.store, "store", "", "the store, as in sqlite:orders.db (default $DURANGO_STORE)")
 	flags.StringVarP(&a.output, "output", "o", "table", "format of the output: table or json")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if a.output != "table" && a.output != "json" {
-			return usagef("output format %q is neither table nor json", a.output)
+			return Usagef("output format %q is neither table nor json", a.output)
 		}
 		return nil
 	}
@@ -103,7 +103,7 @@ func noCommand(cmd *cobra.Command, args []string) error {
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		text += "; did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return usagef("%s (see '%s --help')", text, cmd.CommandPath())
+	return Usagef("%s (see '%s --help')", text, cmd.CommandPath())
 }
 
 // args checks the number of arguments, naming what is missing.
@@ -111,9 +111,9 @@ func args(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < len(names):
-			return usagef("%s: missing %s (see '%s --help')", cmd.CommandPath(), names[len(args)], cmd.CommandPath())
+			return Usagef("%s: missing %s (see '%s --help')", cmd.CommandPath(), names[len(args)], cmd.CommandPath())
 		case len(args) > len(names):
-			return usagef("%s: unexpected argument %q (see '%s --help')", cmd.CommandPath(), args[len(names)], cmd.CommandPath())
+			return Usagef("%s: unexpected argument %q (see '%s --help')", cmd.CommandPath(), args[len(names)], cmd.CommandPath())
 		}
 		return nil
 	}

@@ -90,7 +90,9 @@ type usageError struct{ err error }
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-func usagef(format string, args ...any) error {
+// Usagef returns an error for a command line that is wrong, for the commands
+// that a program adds to the tree. Its exit code is [ExitUsage].
+func Usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 

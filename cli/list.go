@@ -196,17 +196,17 @@ func (f *listFlags) query(now time.Time) (q provider.Query, err error) {
 	for _, text := range f.statuses {
 		st := parseStatus(text)
 		if st == 0 {
-			return q, usagef("--status: %q is none of %s", text, strings.Join(statusNames(), ", "))
+			return q, Usagef("--status: %q is none of %s", text, strings.Join(statusNames(), ", "))
 		}
 		q.Statuses = append(q.Statuses, st)
 	}
 	if f.limit < 1 {
-		return q, usagef("--limit: %d is not positive", f.limit)
+		return q, Usagef("--limit: %d is not positive", f.limit)
 	}
 	if f.after != "" {
 		key, err := strconv.ParseInt(f.after, 10, 64)
 		if err != nil || key <= 0 {
-			return q, usagef("--after: %q is not a key; take the one that the previous page ended with", f.after)
+			return q, Usagef("--after: %q is not a key; take the one that the previous page ended with", f.after)
 		}
 		q.After = provider.Key(key)
 	}
@@ -246,7 +246,7 @@ func parseTime(flag, text string, now time.Time) (int64, error) {
 			return t.UnixNano(), nil
 		}
 	}
-	return 0, usagef("%s: %q is neither a time (2026-01-31T08:00:00Z) nor an age (24h)", flag, text)
+	return 0, Usagef("%s: %q is neither a time (2026-01-31T08:00:00Z) nor an age (24h)", flag, text)
 }
 
 func (a *app) list(cmd *cobra.Command, s *session, q provider.Query) error {

@@ -109,7 +109,7 @@ func parseStart(text string, now time.Time) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return t, usagef("--at: %q is neither a time (2026-01-31T08:00:00Z) nor a delay (10m)", text)
+		return t, Usagef("--at: %q is neither a time (2026-01-31T08:00:00Z) nor a delay (10m)", text)
 	}
 	return t, nil
 }
@@ -126,10 +126,10 @@ func readPayload(cmd *cobra.Command, flag, text string) (json.RawMessage, error)
 		b, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, usagef("%s: %w", flag, err)
+		return nil, Usagef("%s: %w", flag, err)
 	}
 	if b = []byte(strings.TrimSpace(string(b))); len(b) > 0 && !json.Valid(b) {
-		return nil, usagef(`%s: %s is not JSON: %s (a text needs quotes: '"text"')`, flag, from, brief(string(b), 40))
+		return nil, Usagef(`%s: %s is not JSON: %s (a text needs quotes: '"text"')`, flag, from, brief(string(b), 40))
 	}
 	return b, nil
 }

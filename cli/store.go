@@ -37,17 +37,17 @@ func openStore(url string, m mode) (provider.Provider, error) {
 		url = os.Getenv(storeEnv)
 	}
 	if url == "" {
-		return nil, usagef("no store: pass --store sqlite:PATH or set %s", storeEnv)
+		return nil, Usagef("no store: pass --store sqlite:PATH or set %s", storeEnv)
 	}
 	scheme, rest, ok := strings.Cut(url, ":")
 	open := schemes[scheme]
 	switch {
 	case !ok:
-		return nil, usagef("store %q has no scheme; write sqlite:%s", url, url)
+		return nil, Usagef("store %q has no scheme; write sqlite:%s", url, url)
 	case open == nil:
-		return nil, usagef("store %q: unknown scheme %q; this program knows %s", url, scheme, strings.Join(schemeNames(), ", "))
+		return nil, Usagef("store %q: unknown scheme %q; this program knows %s", url, scheme, strings.Join(schemeNames(), ", "))
 	case rest == "":
-		return nil, usagef("store %q: nothing follows the scheme; write %s:PATH", url, scheme)
+		return nil, Usagef("store %q: nothing follows the scheme; write %s:PATH", url, scheme)
 	}
 	store, err := open(rest, m)
 	if err != nil {

@@ -40,7 +40,11 @@ func newBoard(s *settings, dir string) *board {
 		ends: map[fulfil.Outcome]int{}, busy: map[int]map[int64]bool{}, changed: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	fmt.Fprintf(b.out, "durango demo: %d orders, fulfilled by a worker that is killed (SIGKILL) %d times\n", s.orders, s.kills)
-	fmt.Fprintf(b.out, "store and ledger in %s, seed %d\n\n", dir, s.seed)
+	until := ""
+	if s.dir == "" && !s.keep {
+		until = " (removed at the end; --keep keeps it)"
+	}
+	fmt.Fprintf(b.out, "store and ledger in %s%s, seed %d\n\n", dir, until, s.seed)
 	interval := time.Second
 	if b.terminal {
 		interval = 100 * time.Millisecond

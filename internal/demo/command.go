@@ -1,12 +1,12 @@
 package demo
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/durango-go/durango"
+	"github.com/durango-go/durango/cli"
 	"github.com/durango-go/durango/examples/order/fulfil"
 	"github.com/durango-go/durango/provider/sqlite"
 
@@ -27,10 +27,10 @@ SIGKILL at varied moments, always with work in flight. The services it talks to 
 warehouse, a flaky payment gateway, a carrier, a mail provider) write what they do to
 an append-only ledger. At the end the ledger is read, and proves that every order
 ended in exactly one outcome and that nobody was charged twice.`,
-		Args: cobra.NoArgs,
+		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if s.orders < 1 || s.kills < 0 || s.pace <= 0 {
-				return fmt.Errorf("--orders and --pace must be positive, --kills not negative")
+				return cli.Usagef("--orders and --pace must be positive, --kills not negative")
 			}
 			s.out = cmd.OutOrStdout()
 			f, ok := s.out.(*os.File)
@@ -50,6 +50,16 @@ ended in exactly one outcome and that nobody was charged twice.`,
 	return cmd
 }
 
+// usage gives the errors of an argument check the exit code of wrong usage.
+func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return cli.Usagef("%s: %w", cmd.CommandPath(), err)
+		}
+		return nil
+	}
+}
+
 // workerCommand is what the demonstration starts and kills.
 func workerCommand() *cobra.Command {
 	var dir string
@@ -59,7 +69,7 @@ func workerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:    "worker",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return work(cmd.Context(), dir, number, seed, pace)
 		},
@@ -77,7 +87,7 @@ func verifyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify DIR",
 		Short: "Prove again from the ledger of a run that was kept",
-		Args:  cobra.ExactArgs(1),
+		Args:  usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := args[0]
 			var tasks []task

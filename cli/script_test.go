@@ -1,0 +1,140 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/durango-go/durango"
+	"github.com/durango-go/durango/cli"
+	"github.com/durango-go/durango/provider/sqlite"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The scripts in testdata/script are the specification of the command line.
+// They run two programs: durango, which has no code, and shop, which has some.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"durango": func() { os.Exit(cli.Main(nil)) },
+		"shop":    func() { os.Exit(shop()) },
+	})
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":      exits,
+			"eventually": eventually,
+		},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("DURANGO_STORE", "sqlite:store.db")
+			return nil
+		},
+	})
+}
+
+// exits CODE PROGRAM ARGS… runs a program and checks its exit code.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := run(ts, args[1:]); got != want {
+		ts.Fatalf("exit code %d, want %d\nstdout: %s\nstderr: %s", got, want, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+func run(ts *testscript.TestScript, args []string) int {
+	err := ts.Exec(args[0], args[1:]...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	ts.Check(err)
+	return 0
+}
+
+// eventually PATTERN PROGRAM ARGS… runs a program until its output matches.
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	deadline := time.After(time.Minute)
+	for {
+		run(ts, args[1:])
+		if out := ts.ReadFile("stdout"); pattern.MatchString(out) {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-deadline:
+			ts.Fatalf("no match for %q in %s%s", args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+		}
+	}
+}
+
+// shop is a program with code, as a user would write it.
+func shop() int {
+	path, ok := strings.CutPrefix(os.Getenv("DURANGO_STORE"), "sqlite:")
+	if !ok {
+		fmt.Fprintln(os.Stderr, "shop: DURANGO_STORE is not set")
+		return cli.ExitUsage
+	}
+	store, err := sqlite.Open(path)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "shop:", err)
+		return cli.ExitStore
+	}
+	defer store.Close()
+	rt, err := durango.New(store, durango.Options{Name: "till-1", MinBackoff: time.Minute})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "shop:", err)
+		return cli.ExitFailure
+	}
+	rt.Register(hello, approve, decline, broken, counter, stuck, hang)
+	return cli.Main(rt)
+}
+
+var (
+	approved = durango.NewSignal[string]("approved")
+	poor     = durango.NewError[int]("too-poor")
+
+	greet = durango.NewActivity[string, string]("greet")
+	hello = durango.DefineOrchestration("hello", func(_ *durango.Context, name string) (string, error) {
+		return "Hello, " + name + "!", nil
+	})
+	approve = durango.DefineOrchestration("approve", func(ctx *durango.Context, _ durango.None) (string, error) {
+		if err := ctx.SetStatus("waiting for a person"); err != nil {
+			return "", err
+		}
+		by, err := approved.Next(ctx).Await(ctx)
+		return "approved by " + by, err
+	})
+	decline = durango.DefineOrchestration("decline", func(_ *durango.Context, cents int) (durango.None, error) {
+		return durango.None{}, fmt.Errorf("buy: %w", poor.New(cents, "not enough money"))
+	})
+	broken = durango.DefineOrchestration("broken", func(*durango.Context, durango.None) (durango.None, error) {
+		panic("a bug")
+	})
+	counter = durango.NewOrchestration[int, int]("counter").BindVersion("2.1.0", func(ctx *durango.Context, n int) (int, error) {
+		if n == 0 {
+			return int(ctx.Execution()), nil
+		}
+		return durango.ContinueAsNew[int](ctx, n-1)
+	})
+	stuck = durango.DefineOrchestration("stuck", func(ctx *durango.Context, name string) (string, error) {
+		return greet.Call(ctx, name) // which nobody has
+	})
+	// hang ends when the node drains.
+	hang = durango.DefineActivity("hang", func(ctx context.Context, _ durango.None) (durango.None, error) {
+		<-ctx.Done()
+		return durango.None{}, ctx.Err()
+	})
+)
