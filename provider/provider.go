@@ -193,6 +193,12 @@ type NewInstance struct {
 	NotBefore int64
 	// Start is the first message, number 1.
 	Start []byte
+	// First, unless nil, is committed by the creating node in the same
+	// transaction as the instance that it Owns: a first turn costs no write of
+	// its own. It expects turn 1, and its fate is in CreateResult.First. It is
+	// not applied to an instance that this call did not create, except that an
+	// earlier attempt of the same call is continued. Only Create takes it.
+	First *Commit
 	// Refusal is the message that tells the committing instance that the ID is
 	// taken. Unused outside a commit.
 	Refusal []byte
@@ -203,6 +209,8 @@ type CreateResult struct {
 	Err error // ErrAlreadyExists, ErrTooLarge
 	// Key is the key of the instance that has the ID, created or not.
 	Key Key
+	// First is the fate of NewInstance.First, if there was one and Err is nil.
+	First CommitResult
 }
 
 // Message is put into the mailbox of the instance To.

@@ -54,6 +54,7 @@ func (c *Client) Inspector() (provider.Inspector, error) {
 type startCall struct {
 	ctx    context.Context
 	n      provider.NewInstance
+	x      *execution // of an instance that is born on this node
 	result provider.CreateResult
 	err    error
 	done   chan struct{}
@@ -76,7 +77,9 @@ func (c *Client) Start(ctx context.Context, n provider.NewInstance) (provider.Cr
 			n.Key = provider.NewKey()
 		}
 		call := &startCall{ctx: ctx, n: n, done: make(chan struct{})}
-		c.starts.add(call)
+		if c.e == nil || !c.e.conceive(call) {
+			c.starts.add(call)
+		}
 		select {
 		case <-call.done:
 		case <-ctx.Done():
@@ -98,15 +101,16 @@ func (c *Client) startGroup(group []*startCall) {
 	}
 	for i, call := range group {
 		batch[i] = call.n
-		batch[i].Owned = node != 0 && call.n.NotBefore == 0 && c.e.takesOn(call.n.Name, call.n.Version)
+		if call.x != nil && !c.e.carry(call.x, &batch[i], node) {
+			call.x = nil
+		}
 	}
 	results, err := retryCall(group, func(s *startCall) context.Context { return s.ctx }, true, func(ctx context.Context) ([]provider.CreateResult, error) {
 		r, err := c.store.Create(ctx, node, batch)
 		if errors.Is(err, provider.ErrNodeGone) {
 			for i := range batch {
-				batch[i].Owned = false
+				batch[i].Owned, batch[i].First = false, nil
 			}
-			node = 0
 			r, err = c.store.Create(ctx, 0, batch)
 		}
 		return r, err
@@ -114,13 +118,16 @@ func (c *Client) startGroup(group []*startCall) {
 	for i, call := range group {
 		if call.err = err; err == nil {
 			call.result = results[i]
-			switch {
-			case results[i].Err != nil:
-			case batch[i].Owned:
-				c.e.born(&batch[i], node)
-			case c.e != nil:
-				poke(c.e.wake)
-			}
+		}
+		ok := err == nil && results[i].Err == nil
+		switch {
+		case call.x != nil && ok && batch[i].Owned:
+			c.e.born(call.x, &batch[i], &results[i])
+		case call.x != nil:
+			c.e.unborn(call.x)
+		}
+		if ok && !batch[i].Owned && c.e != nil {
+			poke(c.e.wake)
 		}
 		close(call.done)
 	}

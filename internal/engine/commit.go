@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
 )
 
@@ -35,10 +34,11 @@ func (e *Engine) commitGroup(group []*execution) {
 		case err == nil:
 			e.metrics.groups.Add(1)
 			e.metrics.commits.Add(int64(len(group)))
+			var mail []handoff
 			for i, x := range group {
-				e.committed(x, &results[i])
+				e.committed(x, &results[i], &mail)
 			}
-			e.handMails()
+			e.handMails(mail)
 			return
 		case errors.Is(err, provider.ErrNodeGone):
 			e.lostMembership(node)
@@ -61,7 +61,7 @@ func (e *Engine) commitGroup(group []*execution) {
 			}
 			return
 		default:
-			e.committed(group[0], &provider.CommitResult{Err: err})
+			e.committed(group[0], &provider.CommitResult{Err: err}, nil)
 			return
 		}
 	}
@@ -96,7 +96,7 @@ func (e *Engine) abandonCommit(x *execution) {
 
 // committed applies the effects of a commit that stands, or lets go of an
 // execution that is no longer this node's.
-func (e *Engine) committed(x *execution, r *provider.CommitResult) {
+func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]handoff) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	s := &x.turn
@@ -147,7 +147,7 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult) {
 	for _, command := range s.stopped {
 		e.stop(x, command, ErrTaskCanceled)
 	}
-	e.effects(x, r)
+	e.effects(x, r, mail)
 	switch {
 	case s.final != nil && s.carried == nil:
 		e.ended(x)
@@ -225,7 +225,7 @@ func (e *Engine) remember(x *execution) {
 }
 
 // effects hands what the commit sent and created to executions of this node.
-func (e *Engine) effects(x *execution, r *provider.CommitResult) {
+func (e *Engine) effects(x *execution, r *provider.CommitResult, mail *[]handoff) {
 	s := &x.turn
 	c := &s.commit
 	if len(c.Tasks) > 0 {
@@ -233,7 +233,7 @@ func (e *Engine) effects(x *execution, r *provider.CommitResult) {
 	}
 	for i := range r.Children {
 		if r.Children[i].Err == nil && c.Children[i].Owned {
-			e.born(&c.Children[i], x.node)
+			e.adoptChild(&c.Children[i], x.node)
 		} else if r.Children[i].Err == nil {
 			poke(e.wake)
 		}
@@ -248,7 +248,7 @@ func (e *Engine) effects(x *execution, r *provider.CommitResult) {
 			poke(e.wake)
 		case r.Sent[i].Err != nil || r.Sent[i].Seq == 0:
 		case r.Sent[i].Owner == x.node && r.Sent[i].Key != x.key:
-			e.handoffs = append(e.handoffs, handoff{r.Sent[i].Key, r.Sent[i].Seq, m.Execution, m.Payload})
+			*mail = append(*mail, handoff{r.Sent[i].Key, r.Sent[i].Seq, m.Execution, m.Payload})
 		default:
 			poke(e.wake)
 		}
@@ -352,32 +352,4 @@ func failureText(err error) string {
 		text = "the turn failed without a message"
 	}
 	return text
-}
-
-// born takes on an instance that was created with this node as its owner.
-func (e *Engine) born(n *provider.NewInstance, node provider.NodeKey) {
-	started, err := history.DecodeMessage(n.Start)
-	if err != nil || node != e.nodeKey() {
-		return // reconciliation finds it
-	}
-	x := &execution{
-		key: n.Key, id: n.ID, node: node, charged: true, attempts: 1,
-		name: n.Name, version: n.Version, status: provider.Pending, generation: 1, nextTurn: 1, historyFrom: 1,
-		parent: n.Parent, nextTimer: provider.Never, mailSeen: 1,
-	}
-	x.inbox = append(x.inbox, delivery{event: started, mail: 1})
-	e.mu.Lock()
-	if e.execs[x.key] != nil {
-		e.mu.Unlock()
-		return
-	}
-	e.execs[x.key] = x
-	e.mu.Unlock()
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if e.draining.Load() {
-		e.handOver(x)
-	} else if e.poke(x) {
-		e.turns.push(x)
-	}
 }

@@ -60,7 +60,7 @@ func (e *Engine) handOverIdle(hurry bool) {
 	e.mu.Unlock()
 	for _, x := range all {
 		x.mu.Lock()
-		if x.state == queued { // its turn would only make new work
+		if x.state == queued && x.birth == nil { // its turn would only make new work
 			x.state = idle
 			e.busy.Add(-1)
 		}

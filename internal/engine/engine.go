@@ -65,9 +65,7 @@ type Engine struct {
 	hot    *list.List // idle executions with a machine, coldest first
 	hotMem int64
 
-	// The committer's own: mail between executions of this node, and memory.
-	handoffs []handoff
-	batch    []provider.Commit
+	batch []provider.Commit // the committer's memory
 
 	// What differed from the store at the last reconciliation.
 	suspects     map[provider.Key]bool

@@ -118,15 +118,20 @@ func echo(_ context.Context, a *Attempt) ([]byte, *history.Failure) { return a.I
 type actMap = map[string]func(context.Context, *Attempt) ([]byte, *history.Failure)
 type codeMap = map[string]replay.Code
 
-// DESIGN 7: "N sequential activities cost N+1 commits."
+// DESIGN 7: "N sequential activities cost N+1 commits": the one that creates
+// the instance, with its first turn, and N more.
 func TestSequenceCostsOneCommitPerStep(t *testing.T) {
 	store := memory.Open()
 	n := start(t, store, Options{}, codeMap{"seq": sequence(5)}, actMap{"echo": echo})
 	n.waitMember(t)
 	before := n.Metrics().Commits
-	got := wait(t, n.Client(), begin(t, n.Client(), "seq", "a", nil))
+	target := begin(t, n.Client(), "seq", "a", nil)
+	got := wait(t, n.Client(), target)
 	assert.Equal(t, string(got.Payload), "01234")
-	assert.Equal(t, n.Metrics().Commits-before, int64(6))
+	assert.Equal(t, n.Metrics().Commits-before, int64(5))
+	turns, err := store.Turns(t.Context(), target.Key, 1, 10)
+	assert.NoError(t, err)
+	assert.Equal(t, len(turns), 6)
 	assert.Equal(t, n.Metrics().ActivitiesRow, int64(0))
 }
 

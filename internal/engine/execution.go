@@ -40,6 +40,9 @@ type execution struct {
 	mu    sync.Mutex
 	state state
 	node  provider.NodeKey // under which it is owned; zero: not owned
+	// birth is the call that is going to create the instance; nil once it
+	// exists.
+	birth *startCall
 	// charged: the claim counted an attempt that no commit has cleared.
 	charged  bool
 	attempts int64

@@ -49,6 +49,13 @@ func (e *Engine) giveUp(x *execution, after time.Duration) {
 	stacks := stuckStacks()
 	e.o.Logger.Error("turn does not end", "instance", x.id, "turn", x.nextTurn, "after", after.Round(time.Millisecond),
 		"stacks", stacks)
+	if call := x.birth; call != nil {
+		// Created without its first turn, it hangs again where people see it.
+		x.birth, call.x = nil, nil
+		e.forget(x)
+		e.client.starts.add(call)
+		return
+	}
 	// The stuck goroutine still uses x; its successor carries the release.
 	y := &execution{
 		key: x.key, id: x.id, node: x.node, charged: x.charged, attempts: x.attempts,

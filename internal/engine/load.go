@@ -17,13 +17,11 @@ type handoff struct {
 	payload   []byte
 }
 
-// handMails delivers what the committer gathered while it held executions.
-func (e *Engine) handMails() {
-	for _, h := range e.handoffs {
+// handMails delivers what was gathered while executions were locked.
+func (e *Engine) handMails(mail []handoff) {
+	for _, h := range mail {
 		e.handMail(h.key, h.seq, h.execution, h.payload)
 	}
-	clear(e.handoffs)
-	e.handoffs = e.handoffs[:0]
 }
 
 // handMail gives a message that has just been stored to its receiver, if it is

@@ -156,6 +156,10 @@ func (e *Engine) endTurn(x *execution, err error) {
 		return
 	}
 	x.turn.began = time.Time{}
+	if x.birth != nil {
+		e.delivered(x, err)
+		return
+	}
 	switch {
 	case errors.Is(err, errNothing):
 		e.settleIdle(x)

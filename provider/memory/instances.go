@@ -3,6 +3,7 @@ package memory
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/durango-go/durango/provider"
@@ -33,7 +34,15 @@ func (s *Store) Create(ctx context.Context, node provider.NodeKey, batch []provi
 	}
 	results := make([]provider.CreateResult, len(batch))
 	for i := range batch {
-		results[i] = s.create(now, node, &batch[i])
+		n := &batch[i]
+		if n.First != nil && !n.Owned {
+			results[i].Err = fmt.Errorf("%w: a first turn of %s, which the node does not own", provider.ErrInvalid, n.ID)
+			continue
+		}
+		results[i] = s.create(now, node, n)
+		if results[i].Err == nil && n.First != nil {
+			results[i].First = s.commit(now, node, n.First)
+		}
 	}
 	return results, nil
 }
