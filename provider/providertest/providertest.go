@@ -63,6 +63,7 @@ var topics = []struct {
 	{"Describe", describeCases},
 	{"Nodes", nodeCases},
 	{"Create", createCases},
+	{"CreateFirst", firstCases},
 	{"Mailbox", mailboxCases},
 	{"Claim", claimCases},
 	{"Load", loadCases},

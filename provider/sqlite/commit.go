@@ -170,8 +170,10 @@ func (w *writer) apply(e *entry, c *provider.Commit) error {
 		}
 	}
 	if c.ReadSeq > e.ReadSeq {
-		if err := w.c.exec(qMessageConsume, int64(e.Key), c.ReadSeq); err != nil {
-			return err
+		if e.start == nil { // else no row has been written yet
+			if err := w.c.exec(qMessageConsume, int64(e.Key), c.ReadSeq); err != nil {
+				return err
+			}
 		}
 		e.ReadSeq = c.ReadSeq
 	}

@@ -25,7 +25,7 @@ func (s *Store) Create(ctx context.Context, node provider.NodeKey, batch []provi
 				return err
 			}
 		}
-		results[i], err = w.create(node, &batch[i])
+		results[i], err = w.createOne(node, &batch[i])
 		return err
 	}
 	r.fail = func(i int, err error) { results[i] = provider.CreateResult{Err: err} }
@@ -36,6 +36,32 @@ func (s *Store) Create(ctx context.Context, node provider.NodeKey, batch []provi
 		return nil, gone
 	}
 	return results, nil
+}
+
+// createOne makes an instance and writes its first turn, if it brings one.
+func (w *writer) createOne(node provider.NodeKey, n *provider.NewInstance) (provider.CreateResult, error) {
+	if n.First == nil {
+		return w.create(node, n)
+	}
+	if !n.Owned {
+		return provider.CreateResult{Err: fmt.Errorf("%w: a first turn of %s, which the node does not own", provider.ErrInvalid, n.ID)}, nil
+	}
+	result, err := w.create(node, n)
+	if err != nil || result.Err != nil {
+		return result, err
+	}
+	if result.First, err = w.commit(node, n.First); err != nil {
+		return result, err
+	}
+	// A start that its own turn has read was never worth a row.
+	if e := w.cache[n.Key]; e != nil && e.start != nil {
+		start := e.start
+		e.start = nil
+		if e.ReadSeq == 0 {
+			err = w.writeMail(e, 1, &provider.Mail{Payload: start})
+		}
+	}
+	return result, err
 }
 
 // create makes an instance with its first message.
@@ -74,6 +100,11 @@ func (w *writer) create(node provider.NodeKey, n *provider.NewInstance) (provide
 	w.cache[e.Key] = e
 	w.byID[e.ID] = e.Key
 	w.touch(e, made)
+	if n.First != nil {
+		e.MailboxSeq, e.start = 1, n.Start
+		w.wake(e)
+		return provider.CreateResult{Key: e.Key}, nil
+	}
 	_, err = w.put(e, &provider.Mail{Payload: n.Start})
 	return provider.CreateResult{Key: e.Key}, err
 }

@@ -81,13 +81,17 @@ func (w *writer) put(e *entry, m *provider.Mail) (int64, error) {
 		e.WakeAt = at
 		w.touch(e, changedState)
 	}
-	st := w.c.query(qMessageInsert, int64(e.Key), e.MailboxSeq, m.Execution, m.Command, int64(m.Refused))
+	return e.MailboxSeq, w.writeMail(e, e.MailboxSeq, m)
+}
+
+func (w *writer) writeMail(e *entry, seq int64, m *provider.Mail) error {
+	st := w.c.query(qMessageInsert, int64(e.Key), seq, m.Execution, m.Command, int64(m.Refused))
 	bindBytes(st, 6, m.Payload)
 	err := run(st)
 	if len(m.Payload) > largeValue {
 		st.BindNull(6)
 	}
-	return e.MailboxSeq, err
+	return err
 }
 
 // terminate ends an open instance from outside and tells its parent.

@@ -17,6 +17,7 @@ type entry struct {
 	extras     int64
 	changed    change
 	outcome    []byte // to be written with changedEnd
+	start      []byte // the first message, while the first turn may still read it unwritten
 }
 
 // What is kept beside the row, see the schema.
