@@ -26,7 +26,7 @@ import (
 // These are the statements of provider/sqlite for a plain turn, which a test
 // compares, and its pragmas.
 const (
-	bareUpdate = `UPDATE instances SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
+	bareUpdate = `UPDATE cursors SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
 	last_pos = ?7, mark_pos = ?8, updated_at = ?9
 WHERE key = ?1`
 	bareInsert = `INSERT INTO history (instance, turn, execution, prev, mark, commit_id, time, deliveries, commands, events)

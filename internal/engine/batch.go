@@ -37,6 +37,10 @@ func (b *batcher[T]) add(item T) {
 	}
 }
 
+// gathered is a group that is worth writing without a look at what else may
+// come.
+const gathered = 64
+
 // gather lets goroutines that are ready to run go first, for as long as they
 // add to the group. Where nothing else is ready it returns at once, so a group
 // of one waits for nothing.
@@ -45,7 +49,7 @@ func (b *batcher[T]) gather() {
 		b.mu.Lock()
 		now := len(b.waiting)
 		b.mu.Unlock()
-		if now == n || now >= b.max {
+		if now == n || now >= gathered {
 			return
 		}
 		n = now

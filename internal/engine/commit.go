@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/durango-go/durango/provider"
@@ -34,11 +35,7 @@ func (e *Engine) commitGroup(group []*execution) {
 		case err == nil:
 			e.metrics.groups.Add(1)
 			e.metrics.commits.Add(int64(len(group)))
-			var mail []handoff
-			for i, x := range group {
-				e.committed(x, &results[i], &mail)
-			}
-			e.handMails(mail)
+			e.settleGroup(group, results)
 			return
 		case errors.Is(err, provider.ErrNodeGone):
 			e.lostMembership(node)
@@ -65,6 +62,25 @@ func (e *Engine) commitGroup(group []*execution) {
 			return
 		}
 	}
+}
+
+// settleGroup lets the effects of a group happen. The next group is written
+// meanwhile, unless this one is small: a change of goroutine costs more than
+// the effects of a few.
+func (e *Engine) settleGroup(group []*execution, results []provider.CommitResult) {
+	settle := func(group []*execution) {
+		var mail []handoff
+		for i, x := range group {
+			e.committed(x, &results[i], &mail)
+		}
+		e.handMails(mail)
+	}
+	if len(group) < 8 {
+		settle(group)
+		return
+	}
+	own := slices.Clone(group) // the batcher uses its slice again
+	e.pool.run(func() { settle(own) })
 }
 
 // retryable reports whether the store may recover from err by itself.

@@ -37,10 +37,12 @@ const (
 	qInstanceKey
 	qInstanceOutcome
 	qInstanceInsert
-	qInstanceTurn
+	qCursorInsert
+	qCursorUpdate
 	qInstanceState
 	qInstanceOwner
 	qInstanceClose
+	qCursorDelete
 	qInstanceDelete
 	qInstanceOwned
 	qInstanceDue

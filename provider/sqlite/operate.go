@@ -104,7 +104,7 @@ func (w *writer) delete(e *entry) error {
 	if err := w.deleteHistory(e); err != nil {
 		return err
 	}
-	for _, q := range []statement{qMessageIdDelete, qTaskClear, qNotesDelete, qInstanceDelete} {
+	for _, q := range []statement{qMessageIdDelete, qTaskClear, qNotesDelete, qCursorDelete, qInstanceDelete} {
 		if err := w.c.exec(q, int64(e.Key)); err != nil {
 			return err
 		}

@@ -164,37 +164,48 @@ func (w *writer) write(e *entry) error {
 	if e.changed&made != 0 {
 		return w.insert(e)
 	}
-	q, args := qInstanceTurn, 9
+	if err := w.writeCursor(qCursorUpdate, e); err != nil {
+		return err
+	}
+	var q statement
+	args := 0
 	switch {
 	case e.changed&changedEnd != 0:
-		q, args = qInstanceClose, 21
+		q, args = qInstanceClose, 13
 	case e.changed&changedOwner != 0:
-		q, args = qInstanceOwner, 20
+		q, args = qInstanceOwner, 12
 	case e.changed&changedState != 0:
-		q, args = qInstanceState, 19
+		q, args = qInstanceState, 11
+	default:
+		return nil
 	}
 	st := w.c.query(q)
-	columns := [...]int64{int64(e.Key), e.NextTurn, e.MailboxSeq, e.ReadSeq, e.DueAt, e.LastCommit,
-		e.last, e.mark, e.UpdatedAt,
-		e.def, e.WakeAt, int64(e.Status), e.Execution, e.HistoryFrom, e.NotBefore, e.Attempts, e.tasks,
-		e.extras, e.FailedAt, int64(e.Owner), e.ClosedAt}
+	columns := [...]int64{int64(e.Key), e.def, e.WakeAt, int64(e.Status), e.Execution, e.HistoryFrom, e.NotBefore,
+		e.Attempts, e.tasks, e.extras, e.FailedAt, int64(e.Owner), e.ClosedAt}
 	for i, v := range columns[:args] {
 		st.BindInt64(i+1, v)
 	}
 	if q == qInstanceClose {
-		bindBytes(st, 22, e.outcome)
+		bindBytes(st, 14, e.outcome)
 	}
 	return run(st)
 }
 
+// writeCursor writes what changes with every turn.
+func (w *writer) writeCursor(q statement, e *entry) error {
+	return run(w.c.query(q, int64(e.Key), e.NextTurn, e.MailboxSeq, e.ReadSeq, e.DueAt, e.LastCommit, e.last, e.mark, e.UpdatedAt))
+}
+
 func (w *writer) insert(e *entry) error {
+	if err := w.writeCursor(qCursorInsert, e); err != nil {
+		return err
+	}
 	st := w.c.query(qInstanceInsert, int64(e.Key), int64(e.Owner), e.def, e.WakeAt, int64(e.Status), e.Execution,
-		e.NextTurn, e.HistoryFrom, e.MailboxSeq, e.ReadSeq, e.DueAt, e.NotBefore, e.Attempts, e.LastCommit, e.last,
-		e.mark, e.tasks, e.extras, e.UpdatedAt, e.FailedAt, e.ClosedAt, e.CreatedAt, int64(e.Parent.Key),
-		e.Parent.Execution, e.Parent.Command)
-	st.BindText(26, e.ID)
-	bindText(st, 27, e.Parent.ID)
-	bindBytes(st, 28, e.outcome)
+		e.HistoryFrom, e.NotBefore, e.Attempts, e.tasks, e.extras, e.FailedAt, e.ClosedAt, e.CreatedAt,
+		int64(e.Parent.Key), e.Parent.Execution, e.Parent.Command)
+	st.BindText(18, e.ID)
+	bindText(st, 19, e.Parent.ID)
+	bindBytes(st, 20, e.outcome)
 	return run(st)
 }
 

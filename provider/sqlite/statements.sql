@@ -55,7 +55,7 @@ INSERT INTO kinds (name, pool) VALUES (?, ?)
 SELECT owner, def, wake_at, status, execution, next_turn, history_from, mailbox_seq, read_seq, due_at,
 	not_before, attempts, last_commit, last_pos, mark_pos, tasks, extras, updated_at, failed_at, closed_at,
 	created_at, parent_key, parent_execution, parent_command, id, parent_id
-FROM instances WHERE key = ?
+FROM cursors JOIN instances USING (key) WHERE key = ?
 
 -- name: instance_key
 SELECT key FROM instances WHERE id = ?
@@ -64,43 +64,45 @@ SELECT key FROM instances WHERE id = ?
 SELECT id, status, owner, CASE WHEN closed_at <> 0 THEN outcome END FROM instances WHERE key = ?
 
 -- name: instance_insert
-INSERT INTO instances (key, owner, def, wake_at, status, execution, next_turn, history_from, mailbox_seq, read_seq, due_at,
-	not_before, attempts, last_commit, last_pos, mark_pos, tasks, extras, updated_at, failed_at, closed_at,
-	created_at, parent_key, parent_execution, parent_command, id, parent_id, outcome)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO instances (key, owner, def, wake_at, status, execution, history_from, not_before, attempts, tasks, extras,
+	failed_at, closed_at, created_at, parent_key, parent_execution, parent_command, id, parent_id, outcome)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- The columns that a plain turn changes, none of them indexed.
--- name: instance_turn
-UPDATE instances SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
+-- name: cursor_insert
+INSERT INTO cursors (key, next_turn, mailbox_seq, read_seq, due_at, last_commit, last_pos, mark_pos, updated_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+
+-- All that a plain turn changes beside its history. Every column is set, so
+-- the old row need not be read.
+-- name: cursor_update
+UPDATE cursors SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
 	last_pos = ?7, mark_pos = ?8, updated_at = ?9
 WHERE key = ?1
 
 -- name: instance_state
-UPDATE instances SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
-	last_pos = ?7, mark_pos = ?8, updated_at = ?9,
-	def = ?10, wake_at = ?11, status = ?12, execution = ?13, history_from = ?14, not_before = ?15, attempts = ?16,
-	tasks = ?17, extras = ?18, failed_at = ?19
+UPDATE instances SET def = ?2, wake_at = ?3, status = ?4, execution = ?5, history_from = ?6, not_before = ?7,
+	attempts = ?8, tasks = ?9, extras = ?10, failed_at = ?11
 WHERE key = ?1
 
 -- name: instance_owner
-UPDATE instances SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
-	last_pos = ?7, mark_pos = ?8, updated_at = ?9,
-	def = ?10, wake_at = ?11, status = ?12, execution = ?13, history_from = ?14, not_before = ?15, attempts = ?16,
-	tasks = ?17, extras = ?18, failed_at = ?19, owner = ?20
+UPDATE instances SET def = ?2, wake_at = ?3, status = ?4, execution = ?5, history_from = ?6, not_before = ?7,
+	attempts = ?8, tasks = ?9, extras = ?10, failed_at = ?11, owner = ?12
 WHERE key = ?1
 
 -- name: instance_close
-UPDATE instances SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
-	last_pos = ?7, mark_pos = ?8, updated_at = ?9,
-	def = ?10, wake_at = ?11, status = ?12, execution = ?13, history_from = ?14, not_before = ?15, attempts = ?16,
-	tasks = ?17, extras = ?18, failed_at = ?19, owner = ?20, closed_at = ?21, outcome = ?22
+UPDATE instances SET def = ?2, wake_at = ?3, status = ?4, execution = ?5, history_from = ?6, not_before = ?7,
+	attempts = ?8, tasks = ?9, extras = ?10, failed_at = ?11, owner = ?12, closed_at = ?13, outcome = ?14
 WHERE key = ?1
+
+-- name: cursor_delete
+DELETE FROM cursors WHERE key = ?
 
 -- name: instance_delete
 DELETE FROM instances WHERE key = ?
 
 -- name: instance_owned
-SELECT key, next_turn FROM instances INDEXED BY instances_owned WHERE owner = ? AND owner <> 0 LIMIT ?
+SELECT key, next_turn FROM instances INDEXED BY instances_owned CROSS JOIN cursors USING (key)
+WHERE owner = ? AND owner <> 0 LIMIT ?
 
 -- name: instance_due
 SELECT key, wake_at FROM instances INDEXED BY instances_wake

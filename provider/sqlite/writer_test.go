@@ -366,7 +366,7 @@ func TestQueryPlans(t *testing.T) {
 		qInstanceDue:     "USING COVERING INDEX instances_wake (owner=? AND def=? AND wake_at<?)",
 		qInstanceNextDue: "USING COVERING INDEX instances_wake",
 		qInstanceMail:    "USING COVERING INDEX instances_wake (owner=?",
-		qInstanceOwned:   "USING INDEX instances_owned (owner=?)",
+		qInstanceOwned:   "USING COVERING INDEX instances_owned (owner=?)",
 		qTaskDue:         "USING COVERING INDEX tasks_queue (holder=? AND kind=? AND visible_at<?)",
 		qMessageConsume:  "USING PRIMARY KEY (instance=? AND seq<?)",
 		qListRare:        "instances_rare (key<?)",

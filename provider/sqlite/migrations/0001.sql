@@ -34,19 +34,11 @@ CREATE TABLE instances (
 	wake_at          INTEGER NOT NULL,
 	status           INTEGER NOT NULL,
 	execution        INTEGER NOT NULL,
-	next_turn        INTEGER NOT NULL,
 	history_from     INTEGER NOT NULL,
-	mailbox_seq      INTEGER NOT NULL,
-	read_seq         INTEGER NOT NULL,
-	due_at           INTEGER NOT NULL,
 	not_before       INTEGER NOT NULL,
 	attempts         INTEGER NOT NULL,
-	last_commit      INTEGER NOT NULL,
-	last_pos         INTEGER NOT NULL, -- the last turn in history
-	mark_pos         INTEGER NOT NULL, -- the last turn whose number is a multiple of 64
 	tasks            INTEGER NOT NULL, -- how many rows in tasks
 	extras           INTEGER NOT NULL, -- bit 0: a row in notes; bit 1: rows in message_ids
-	updated_at       INTEGER NOT NULL,
 	failed_at        INTEGER NOT NULL,
 	closed_at        INTEGER NOT NULL,
 	created_at       INTEGER NOT NULL,
@@ -56,6 +48,21 @@ CREATE TABLE instances (
 	id               TEXT NOT NULL UNIQUE,
 	parent_id        TEXT,
 	outcome          BLOB
+);
+
+-- Where an instance stands: what every turn changes, and nothing else. A turn
+-- rewrites this short row without reading it; the long one of instances, whose
+-- columns SQLite would take apart and put together again, it leaves alone.
+CREATE TABLE cursors (
+	key         INTEGER PRIMARY KEY,
+	next_turn   INTEGER NOT NULL,
+	mailbox_seq INTEGER NOT NULL,
+	read_seq    INTEGER NOT NULL,
+	due_at      INTEGER NOT NULL,
+	last_commit INTEGER NOT NULL,
+	last_pos    INTEGER NOT NULL, -- the last turn in history
+	mark_pos    INTEGER NOT NULL, -- the last turn whose number is a multiple of 64
+	updated_at  INTEGER NOT NULL
 );
 
 -- What a claim may see. 9223372036854775807 is provider.Never: instances that
