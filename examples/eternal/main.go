@@ -5,12 +5,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/provider/sqlite"
@@ -86,7 +88,19 @@ func measure(ctx context.Context, out io.Writer, client *durango.Client) error {
 			return err
 		}
 	}
-	// Cancel comes after the readings, and is seen after them.
+	// Every client can see how far it is.
+	for state := (State{}); state.Readings < 55; time.Sleep(10 * time.Millisecond) {
+		info, err := kitchen.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if len(info.CustomStatus) == 0 {
+			continue // no turn yet
+		}
+		if err := json.Unmarshal(info.CustomStatus, &state); err != nil {
+			return err
+		}
+	}
 	if err := kitchen.Cancel(ctx, "enough"); err != nil {
 		return err
 	}
