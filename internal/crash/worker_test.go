@@ -43,12 +43,14 @@ var (
 	bad  = durango.NewActivity[int, string]("flaky").With(durango.CallOptions{
 		Retry: &durango.RetryPolicy{MaxAttempts: durango.Unlimited, Initial: 2 * time.Millisecond},
 	})
+	slow = durango.NewActivity[string, string]("slow")
 	note = durango.NewSignal[string]("note")
 
 	chain   = durango.NewOrchestration[int, []string]("chain")
 	mixed   = durango.NewOrchestration[string, string]("mixed")
 	child   = durango.NewOrchestration[string, string]("child")
 	eternal = durango.NewOrchestration[round, int]("eternal")
+	slowly  = durango.NewOrchestration[int, string]("slowly")
 )
 
 type round struct{ Left, Sum int }
@@ -111,6 +113,15 @@ func runEternal(ctx *durango.Context, r round) (int, error) {
 	return eternal.ContinueAsNew(ctx, round{r.Left - 1, r.Sum + r.Left})
 }
 
+func runSlowly(ctx *durango.Context, n int) (string, error) {
+	for i := range n {
+		if _, err := slow.Call(ctx, fmt.Sprintf("%s/%d", ctx.InstanceID(), i)); err != nil {
+			return "", err
+		}
+	}
+	return "done", nil
+}
+
 // ledger is an append-only file. A line is in the kernel when write returns,
 // which is all that a SIGKILL can take away.
 type ledger struct {
@@ -158,13 +169,22 @@ func work(path, ledgerPath string) error {
 			book.write("step", in, token, info.IdempotencyKey)
 			return token, nil
 		}),
+		slow.Bind(func(ctx context.Context, in string) (string, error) {
+			book.write("slow", in, fmt.Sprint(os.Getpid()))
+			select {
+			case <-time.After(150 * time.Millisecond):
+				return in, nil
+			case <-ctx.Done():
+				return "", context.Cause(ctx)
+			}
+		}),
 		bad.Bind(func(ctx context.Context, n int) (string, error) {
 			if durango.Info(ctx).Attempt <= n {
 				return "", errors.New("not yet")
 			}
 			return "done", nil
 		}),
-		chain.Bind(runChain), mixed.Bind(runMixed), child.Bind(runChild), eternal.Bind(runEternal),
+		chain.Bind(runChain), mixed.Bind(runMixed), child.Bind(runChild), eternal.Bind(runEternal), slowly.Bind(runSlowly),
 	)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

@@ -35,6 +35,9 @@ func (e *Engine) localDone(t *task, answer history.Event) {
 	x.inbox = append(x.inbox, delivery{event: answer, execution: t.attempt.Execution})
 	x.unrecorded++
 	run := e.poke(x)
+	if e.draining.Load() {
+		e.handOver(x)
+	}
 	x.mu.Unlock()
 	if run {
 		e.turns.inline(x)
@@ -52,7 +55,9 @@ func (e *Engine) requeue(t *task, row provider.NewTask) {
 	}
 	delete(x.local, t.attempt.Command)
 	x.extra = append(x.extra, row)
-	if e.poke(x) {
+	if e.draining.Load() {
+		e.handOver(x)
+	} else if e.poke(x) {
 		e.turns.push(x)
 	}
 }

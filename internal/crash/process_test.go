@@ -1,0 +1,73 @@
+package crash
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/durango-go/durango/internal/assert"
+)
+
+// process is a worker that can be killed.
+type process struct {
+	cmd   *exec.Cmd
+	ready chan struct{}
+}
+
+func spawn(t *testing.T, dir, lease string) *process {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd.Env = append(os.Environ(), envStore+"="+filepath.Join(dir, "crash.db"), envLedger+"="+filepath.Join(dir, "ledger"), envLease+"="+lease)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	assert.NoError(t, err)
+	assert.NoError(t, cmd.Start())
+	p := &process{cmd: cmd, ready: make(chan struct{})}
+	go func() {
+		s := bufio.NewScanner(out)
+		for s.Scan() {
+			if s.Text() == "ready" {
+				close(p.ready)
+			}
+		}
+	}()
+	t.Cleanup(func() { p.kill() })
+	return p
+}
+
+// kill ends the process without a word and waits until it is gone.
+func (p *process) kill() {
+	if p.cmd.ProcessState == nil {
+		_ = p.cmd.Process.Signal(syscall.SIGKILL)
+		_ = p.cmd.Wait()
+	}
+}
+
+// waitReady waits until the process has opened its store.
+func (p *process) waitReady(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.ready:
+	case <-time.After(30 * time.Second):
+		t.Fatal("a worker did not start")
+	}
+}
+
+func (p *process) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	assert.NoError(t, p.cmd.Process.Signal(s))
+}
+
+// drain asks the process to end, and returns how long that took.
+func (p *process) drain(t *testing.T) time.Duration {
+	t.Helper()
+	began := time.Now()
+	p.signal(t, syscall.SIGTERM)
+	_ = p.cmd.Wait()
+	assert.Equal(t, p.cmd.ProcessState.ExitCode(), 0, "a worker's exit")
+	return time.Since(began)
+}
