@@ -192,7 +192,7 @@ func (b *board) waitBusy(ctx context.Context, p *process) (int, error) {
 		case <-impatient:
 			want = 1
 		case <-p.ended:
-			return 0, fmt.Errorf("worker %d ended by itself (%w); see worker.log", p.number, p.err)
+			return 0, p.crashed()
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}

@@ -133,7 +133,9 @@ func (r *run) play(ctx context.Context, dir string) (kills int, err error) {
 	var watching, playing sync.WaitGroup
 	watch, endWatch := context.WithCancel(ctx)
 	watching.Go(func() { r.follow(watch) })
+	over := make(chan struct{})
 	playing.Go(func() {
+		defer close(over)
 		if perr := r.place(ctx); perr != nil {
 			cancel(perr)
 		}
@@ -142,6 +144,12 @@ func (r *run) play(ctx context.Context, dir string) (kills int, err error) {
 		var kerr error
 		if worker, kills, kerr = r.killer(ctx, dir, worker); kerr != nil {
 			cancel(kerr)
+			return
+		}
+		select {
+		case <-worker.ended:
+			cancel(worker.crashed())
+		case <-over:
 		}
 	})
 	playing.Wait()

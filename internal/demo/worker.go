@@ -96,6 +96,11 @@ func spawn(s *settings, dir string, number int) (*process, error) {
 	return p, nil
 }
 
+// crashed is the error of a process that ended by itself.
+func (p *process) crashed() error {
+	return fmt.Errorf("worker %d ended by itself (%w); run with --keep and see worker.log", p.number, p.err)
+}
+
 // kill ends the process without a warning (SIGKILL) and waits until it is gone.
 func (p *process) kill() error {
 	err := p.cmd.Process.Kill()
