@@ -152,6 +152,9 @@ func (r *Runtime) Run(ctx context.Context) error {
 	return nil
 }
 
+// Store returns the store that the node works on.
+func (r *Runtime) Store() provider.Provider { return r.engine.Client().Store() }
+
 // Client returns a client that hands what it starts to this node while the
 // node has room. It may be used before Run, and after.
 func (r *Runtime) Client() *Client { return r.client }

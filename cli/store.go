@@ -88,14 +88,10 @@ func openSQLite(path string, m mode) (provider.Provider, error) {
 	return store, nil
 }
 
-// runtimeStore returns the store that a runtime was made with, or nil if it
-// does not tell.
+// runtimeStore returns the store that a runtime was made with, if there is one.
 func runtimeStore(rt *durango.Runtime) provider.Provider {
 	if rt == nil {
 		return nil
 	}
-	if s, ok := any(rt).(interface{ Store() provider.Provider }); ok {
-		return s.Store()
-	}
-	return nil
+	return rt.Store()
 }

@@ -88,6 +88,9 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s %s: %w", d.Name, d.Version, err)
 	}
+	if o.MaxPoll == 0 && d.Capabilities.Watch {
+		o.MaxPoll = 2 * time.Second // the store says when to look
+	}
 	e := &Engine{
 		store: store, o: o.withDefaults(), contract: version, desc: d,
 		orchestrations: map[string][]Orchestration{},

@@ -32,7 +32,8 @@ type Options struct {
 	// it dead. Default 15 s.
 	Lease time.Duration
 	// MinPoll and MaxPoll bound the pause between looks at the store when
-	// nothing has been announced. Default 20 ms and 500 ms.
+	// nothing has been announced. Default 20 ms and 500 ms, or 2 s with a store
+	// that announces changes.
 	MinPoll, MaxPoll time.Duration
 	// IdleRelease is how long an owned instance may wait before its ownership
 	// is given up; sleeps that are longer are given up at once. Default 10 s.

@@ -22,9 +22,13 @@ func (m *Machine) deliver(events []history.Event) {
 // nothing, and did not when the turn was live.
 func (m *Machine) accept(e *history.Event) {
 	if m.final != nil {
-		// Behind the end: only a signal still matters, to be carried.
-		if e.Kind == history.SignalReceived {
+		// Behind the end: what came for the instance, and not for this execution
+		// of it, is carried to the next.
+		switch e.Kind {
+		case history.SignalReceived:
 			m.queue(e.Name).push(e)
+		case history.CancelRequested:
+			m.late = append(m.late, *e)
 		}
 		return
 	}

@@ -55,6 +55,7 @@ type Machine struct {
 	unread  int
 	arrived int64 // signals so far
 	taken   history.Event
+	late    []history.Event // requests to cancel that came behind the end
 
 	counts   Pending
 	bytes    int
@@ -146,7 +147,7 @@ func (m *Machine) finish() {
 		return
 	}
 	if m.final.Kind == history.ContinuedAsNew {
-		m.final.Carried = m.Unread()
+		m.final.Carried = append(m.Unread(), m.late...)
 	}
 	if rec := m.record(m.final); rec != nil {
 		*m.final = *rec

@@ -52,57 +52,63 @@ func readLink(c *conn, key provider.Key, pos int64) (l link, err error) {
 	return l, err
 }
 
-// locate returns the positions of the turns from number from to number to, in
-// order. e must be of the same snapshot.
-func locate(c *conn, e *entry, from, to int64) ([]int64, error) {
-	from, to = max(from, 1), min(to, e.NextTurn-1)
-	if from > to {
-		return nil, nil
+// readTurns passes the turns from number from on, in order, to yield, until it
+// returns false. e must be of the same snapshot. Every turn is read once: the
+// marks lead to the ends of stretches of markEvery turns, and each stretch is
+// read from its end to its beginning.
+func readTurns(c *conn, e *entry, from int64, yield func(provider.Turn) bool) error {
+	from = max(from, 1)
+	if from >= e.NextTurn {
+		return nil
 	}
-	positions := make([]int64, to-from+1)
-	pos, mark, turn := e.last, e.mark, e.NextTurn-1
-	for turn >= from && pos != 0 {
-		// The mark is the way to take while it does not lead past the end of
-		// what is wanted.
-		if last := (turn - 1) / markEvery * markEvery; mark != 0 && turn > to && last >= to && last > 0 {
-			l, err := readLink(c, e.Key, mark)
-			if err != nil {
-				return nil, err
-			}
-			pos, turn, mark = mark, l.turn, l.mark
-			if turn > to {
-				continue
-			}
+	ends := []int64{e.last} // of stretches, the last first
+	for mark, turn := e.mark, (e.NextTurn-1)/markEvery*markEvery; mark != 0 && turn >= from; turn -= markEvery {
+		if mark != e.last {
+			ends = append(ends, mark)
 		}
-		if turn <= to {
-			positions[turn-from] = pos
-		}
-		if turn == from {
-			break
-		}
-		l, err := readLink(c, e.Key, pos)
+		l, err := readLink(c, e.Key, mark)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		pos, mark = l.prev, l.mark
-		turn--
+		mark = l.mark
 	}
-	return positions, nil
+	var stretch []provider.Turn
+	for i := len(ends) - 1; i >= 0; i-- {
+		stretch = stretch[:0]
+		for pos := ends[i]; pos != 0; {
+			t, prev, err := readTurn(c, e.Key, pos)
+			if err != nil {
+				return err
+			}
+			stretch = append(stretch, t)
+			if t.Number == from || (t.Number-1)%markEvery == 0 {
+				break
+			}
+			pos = prev
+		}
+		for k := len(stretch) - 1; k >= 0; k-- {
+			if !yield(stretch[k]) {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
-// readTurn reads the turn at a position.
-func readTurn(c *conn, key provider.Key, pos int64) (t provider.Turn, err error) {
+// readTurn reads the turn at a position, and the position of the one before.
+func readTurn(c *conn, key provider.Key, pos int64) (t provider.Turn, prev int64, err error) {
 	found, err := row(c.query(qHistoryGet, pos), func(st *sqlite.Stmt) {
 		if provider.Key(st.ColumnInt64(0)) == key {
 			t = provider.Turn{Number: st.ColumnInt64(1), Execution: st.ColumnInt64(2), CommitID: st.ColumnInt64(3),
 				Time: st.ColumnInt64(4), Deliveries: int(st.ColumnInt64(5)), Commands: int(st.ColumnInt64(6)),
 				Events: columnBytes(st, 7)}
+			prev = st.ColumnInt64(8)
 		}
 	})
 	if err == nil && (!found || t.Number == 0) {
-		err = fmt.Errorf("%w: instance %d has no turn at position %d", provider.ErrCorrupt, key, pos)
+		err = fmt.Errorf("%w: the history of instance %d breaks off at position %d", provider.ErrCorrupt, key, pos)
 	}
-	return t, err
+	return t, prev, err
 }
 
 // deleteHistory deletes all turns of an instance.

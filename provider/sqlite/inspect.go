@@ -147,22 +147,10 @@ func (s *Store) Turns(ctx context.Context, k provider.Key, from int64, limit int
 		if err != nil || e == nil {
 			return err
 		}
-		to := int64(math.MaxInt64)
-		if limit > 0 && max(from, 1) <= e.NextTurn {
-			to = max(from, 1) + int64(limit) - 1
-		}
-		positions, err := locate(c, e, from, to)
-		if err != nil {
-			return err
-		}
-		for _, pos := range positions {
-			t, err := readTurn(c, k, pos)
-			if err != nil {
-				return err
-			}
+		return readTurns(c, e, from, func(t provider.Turn) bool {
 			turns = append(turns, t)
-		}
-		return nil
+			return limit <= 0 || len(turns) < limit
+		})
 	})
 	return turns, err
 }

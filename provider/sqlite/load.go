@@ -9,12 +9,8 @@ import (
 	"github.com/durango-go/durango/provider"
 )
 
-const (
-	// defaultLoadBytes bounds a reply that asks for no bound.
-	defaultLoadBytes = 16 << 20
-	// loadChunk is how many turns are looked up at once.
-	loadChunk = 1024
-)
+// defaultLoadBytes bounds a reply that asks for no bound.
+const defaultLoadBytes = 16 << 20
 
 // Load implements [provider.Provider]. Each instance is read from one
 // snapshot, so the order in which tasks and mail are read does not matter.
@@ -76,24 +72,14 @@ func (s *Store) load(c *conn, req *provider.LoadRequest) (l provider.Loaded, err
 }
 
 func loadTurns(c *conn, e *entry, req *provider.LoadRequest, b *bounds, l *provider.Loaded) error {
-	for from := max(cmp.Or(req.FromTurn, e.HistoryFrom), 1); from < e.NextTurn; from += loadChunk {
-		positions, err := locate(c, e, from, from+loadChunk-1)
-		if err != nil {
-			return err
+	return readTurns(c, e, cmp.Or(req.FromTurn, e.HistoryFrom), func(t provider.Turn) bool {
+		if !b.admit(len(l.Turns), req.MaxTurns, len(t.Events)) {
+			l.MoreTurns = true
+			return false
 		}
-		for _, pos := range positions {
-			t, err := readTurn(c, e.Key, pos)
-			if err != nil {
-				return err
-			}
-			if !b.admit(len(l.Turns), req.MaxTurns, len(t.Events)) {
-				l.MoreTurns = true
-				return nil
-			}
-			l.Turns = append(l.Turns, t)
-		}
-	}
-	return nil
+		l.Turns = append(l.Turns, t)
+		return true
+	})
 }
 
 func loadMail(c *conn, e *entry, req *provider.LoadRequest, b *bounds, l *provider.Loaded) error {

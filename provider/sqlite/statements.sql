@@ -140,7 +140,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 SELECT instance, turn, prev, mark FROM history WHERE pos = ?
 
 -- name: history_get
-SELECT instance, turn, execution, commit_id, time, deliveries, commands, events FROM history WHERE pos = ?
+SELECT instance, turn, execution, commit_id, time, deliveries, commands, events, prev FROM history WHERE pos = ?
 
 -- name: history_delete
 DELETE FROM history WHERE pos = ?

@@ -1,0 +1,45 @@
+package durango_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/durango-go/durango"
+	"github.com/durango-go/durango/internal/assert"
+	"github.com/durango-go/durango/provider/memory"
+)
+
+// DESIGN 5: cancel reaches the instance, whichever execution it is at. Here the
+// request is delivered in the turn that continues as new.
+func TestCancelIsNotLostAtContinueAsNew(t *testing.T) {
+	type round struct{ N int }
+	tick := durango.NewSignal[int]("tick")
+	eternal := durango.NewOrchestration[round, int]("eternal")
+	store := memory.Open()
+	client := durango.NewClient(store)
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	run, err := eternal.Start(ctx, client, "e", round{})
+	assert.NoError(t, err)
+	for range 3 {
+		assert.NoError(t, tick.Send(ctx, client, "e", 1))
+	}
+	assert.NoError(t, run.Cancel(ctx, "enough"))
+
+	rt, err := durango.New(store, durango.Options{})
+	assert.NoError(t, err)
+	rt.Register(eternal.Bind(func(ctx *durango.Context, r round) (int, error) {
+		if _, err := tick.Next(ctx).Await(ctx); err != nil {
+			return 0, err
+		}
+		return eternal.ContinueAsNew(ctx, round{r.N + 1})
+	}))
+	node, shut := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- rt.Run(node) }()
+	_, err = run.Wait(ctx)
+	assert.ErrorIs(t, err, durango.ErrCanceled)
+	shut()
+	assert.NoError(t, <-done)
+}
