@@ -58,7 +58,7 @@ func (e *Engine) loadGroup(group []*execution) {
 	batch := make([]provider.LoadRequest, len(group))
 	for i, x := range group {
 		x.mu.Lock()
-		batch[i] = provider.LoadRequest{Key: x.key, AfterMail: x.mailSeen, MaxMail: max(1, e.o.InboxSize-len(x.inbox))}
+		batch[i] = provider.LoadRequest{Key: x.key, AfterMail: x.mailSeen, MaxMail: max(1, e.o.InboxSize-len(x.inbox)), MaxBytes: loadBytes}
 		if x.machine != nil {
 			batch[i].FromTurn = x.nextTurn
 		}
@@ -159,21 +159,18 @@ func (e *Engine) adoptRow(x *execution, row *provider.Instance) {
 // were lost with the memory of another node.
 func (e *Engine) rebuild(x *execution, l *provider.Loaded) error {
 	e.metrics.rebuilds.Add(1)
-	for {
-		for i := range l.Turns {
-			if err := e.replayTurn(x, &l.Turns[i]); err != nil {
+	page := l
+	for page != nil {
+		next := e.nextPage(x.key, page)
+		for i := range page.Turns {
+			if err := e.replayTurn(x, &page.Turns[i]); err != nil {
 				return err
 			}
 		}
-		if !l.MoreTurns {
-			break
-		}
-		next := l.Turns[len(l.Turns)-1].Number + 1
-		more, err := e.loadTurns(x.key, next)
-		if err != nil {
+		var err error
+		if page, err = next(); err != nil {
 			return err
 		}
-		l.Turns, l.MoreTurns = more.Turns, more.MoreTurns
 	}
 	if x.machine == nil {
 		return nil
@@ -185,10 +182,30 @@ func (e *Engine) rebuild(x *execution, l *provider.Loaded) error {
 	return nil
 }
 
+// loadBytes is how much of a history is read at a time.
+const loadBytes = 1 << 20
+
+// nextPage begins to read the page of history behind another, so that it is
+// read while that is replayed, and returns a function that waits for it; it
+// returns nil behind the last.
+func (e *Engine) nextPage(key provider.Key, page *provider.Loaded) func() (*provider.Loaded, error) {
+	if !page.MoreTurns {
+		return func() (*provider.Loaded, error) { return nil, nil }
+	}
+	var next *provider.Loaded
+	var err error
+	done := make(chan struct{})
+	e.pool.run(func() {
+		defer close(done)
+		next, err = e.loadTurns(key, page.Turns[len(page.Turns)-1].Number+1)
+	})
+	return func() (*provider.Loaded, error) { <-done; return next, err }
+}
+
 // loadTurns reads a page of history, for as long as it takes.
 func (e *Engine) loadTurns(key provider.Key, from int64) (*provider.Loaded, error) {
 	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
-		page, err := e.store.Load(e.ctx, []provider.LoadRequest{{Key: key, FromTurn: from, MaxMail: 1}})
+		page, err := e.store.Load(e.ctx, []provider.LoadRequest{{Key: key, FromTurn: from, MaxMail: 1, MaxBytes: loadBytes}})
 		switch {
 		case err == nil && page[0].Err == nil:
 			return &page[0], nil
