@@ -20,7 +20,8 @@ func TestStepsAndEnd(t *testing.T) {
 		t.Fatal("done after the first step")
 	}
 	got = append(got, -1)
-	if !c.Resume() || !c.Resume() || !c.Done() || c.Err() != nil {
+	ended := c.Resume()
+	if again := c.Resume(); !ended || !again || !c.Done() || c.Err() != nil {
 		t.Fatalf("not done cleanly: err %v", c.Err())
 	}
 	if len(got) != 3 || got[1] != -1 || got[2] != 2 {

@@ -139,7 +139,7 @@ func OpenWith(path string, options Options) (*Store, error) {
 	if path != ":memory:" {
 		file, query, _ := strings.Cut(strings.TrimPrefix(path, "file:"), "?")
 		if file == ":memory:" || strings.Contains(query, "mode=memory") {
-			return nil, fmt.Errorf("sqlite: open %s: %w: a store in memory is opened as :memory:", path, provider.ErrInvalid)
+			return nil, fmt.Errorf("sqlite: open %s: %w: the path of a store in memory is :memory: alone", path, provider.ErrInvalid)
 		}
 		if s.file, err = filepath.Abs(file); err != nil {
 			return nil, fmt.Errorf("sqlite: open %s: %w", path, err)
