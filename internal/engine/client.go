@@ -115,6 +115,13 @@ func (c *Client) startGroup(group []*startCall) {
 		}
 		return r, err
 	})
+	if err != nil && len(group) > 1 && !retryable(err) {
+		// One of them spoils the group: find it.
+		for i := range group {
+			c.startGroup(group[i : i+1])
+		}
+		return
+	}
 	for i, call := range group {
 		if call.err = err; err == nil {
 			call.result = results[i]
@@ -184,6 +191,12 @@ func (c *Client) sendGroup(group []*sendCall) {
 	results, err := retryCall(group, func(s *sendCall) context.Context { return s.ctx }, safe, func(ctx context.Context) ([]provider.SendResult, error) {
 		return c.store.Send(ctx, batch)
 	})
+	if err != nil && len(group) > 1 && !retryable(err) {
+		for i := range group {
+			c.sendGroup(group[i : i+1])
+		}
+		return
+	}
 	for i, call := range group {
 		if call.err = err; err == nil {
 			call.result = results[i]
