@@ -85,8 +85,9 @@ func (e *Engine) forget(x *execution) {
 	}
 	x.state = gone
 	x.node = 0
-	x.inbox, x.first, x.extra, x.loaded = nil, nil, nil, nil
-	if was != running { // whoever runs its turn closes it
+	x.inbox, x.extra = nil, nil
+	if was != running { // else they are with whoever runs its turn, who closes it
+		x.first, x.loaded = nil, nil
 		e.closeMachine(x)
 	}
 }
