@@ -43,3 +43,35 @@ func TestCancelIsNotLostAtContinueAsNew(t *testing.T) {
 	shut()
 	assert.NoError(t, <-done)
 }
+
+// Terminate stops an instance without running its code: whoever waits learns of
+// it at once, and a running activity is told.
+func TestTerminateIsSeenAtOnce(t *testing.T) {
+	began, told := make(chan struct{}), make(chan struct{})
+	hang := durango.DefineActivity("hang", func(ctx context.Context, _ durango.None) (durango.None, error) {
+		close(began)
+		<-ctx.Done()
+		close(told)
+		return durango.None{}, ctx.Err()
+	})
+	stuck := durango.DefineOrchestration("stuck", func(ctx *durango.Context, _ durango.None) (durango.None, error) {
+		return hang.Call(ctx, durango.None{})
+	})
+	ctx, stop := context.WithTimeout(t.Context(), 8*time.Second)
+	defer stop()
+	rt, err := durango.New(memory.Open(), durango.Options{})
+	assert.NoError(t, err)
+	rt.Register(hang, stuck)
+	node, shut := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- rt.Run(node) }()
+	run, err := stuck.Start(ctx, rt.Client(), "s", durango.None{})
+	assert.NoError(t, err)
+	<-began
+	assert.NoError(t, run.Terminate(ctx, "no more"))
+	_, err = run.Wait(ctx)
+	assert.ErrorIs(t, err, durango.ErrTerminated)
+	<-told
+	shut()
+	assert.NoError(t, <-done)
+}

@@ -105,7 +105,11 @@ func (r *Run[T]) terminate(ctx context.Context, reason string) error {
 			Kind: history.ChildFailed, Ref: i.Parent.Command, Failure: f,
 		})
 	}
-	return fromStore(store.Terminate(ctx, provider.Target{Key: i.Key, ID: i.ID}, outcome, notify))
+	if err := store.Terminate(ctx, provider.Target{Key: i.Key, ID: i.ID}, outcome, notify); err != nil {
+		return fromStore(err)
+	}
+	r.c.c.Operated(i.Key)
+	return nil
 }
 
 // Status is where an instance stands.

@@ -51,10 +51,28 @@ func (c *Client) Inspector() (provider.Inspector, error) {
 	return nil, &provider.NotSupportedError{Feature: "inspection", Reason: "the store has no provider.Inspector"}
 }
 
+// Operated is told that an operator has changed an instance in the store,
+// whatever its owner was doing: what this process holds of it is out of date.
+// Other processes find out when they compare what they own.
+func (c *Client) Operated(k provider.Key) {
+	if c.e != nil {
+		if x := c.e.lookup(k); x != nil {
+			x.mu.Lock()
+			if x.state == idle {
+				c.e.forget(x)
+			}
+			x.mu.Unlock()
+		}
+		poke(c.e.wake)
+	}
+	c.lostSight()
+}
+
 type startCall struct {
 	ctx    context.Context
 	n      provider.NewInstance
 	x      *execution // of an instance that is born on this node
+	handed bool       // on to be written; x.mu guards it
 	result provider.CreateResult
 	err    error
 	done   chan struct{}

@@ -20,6 +20,12 @@ func (e *Engine) submit(x *execution) {
 // the node lives. The same commits are sent again, so a commit whose reply was
 // lost is resolved by its repetition.
 func (e *Engine) commitGroup(group []*execution) {
+	// Under another key than that of its turn nothing is committed, however
+	// often the call is repeated.
+	node := e.nodeKey()
+	if group = e.ownedBy(node, group); len(group) == 0 {
+		return
+	}
 	e.commitAt.Store(time.Now().UnixNano())
 	defer e.commitAt.Store(0)
 	batch := e.batch[:0]
@@ -29,7 +35,6 @@ func (e *Engine) commitGroup(group []*execution) {
 	e.batch = nil // taken, in case the group has to be split
 	defer func() { clear(batch); e.batch = batch[:0] }()
 	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
-		node := e.nodeKey()
 		results, err := e.store.Commit(e.ctx, node, batch)
 		switch {
 		case err == nil:
@@ -62,6 +67,23 @@ func (e *Engine) commitGroup(group []*execution) {
 			return
 		}
 	}
+}
+
+// ownedBy keeps, in place, the executions that are owned under a key, and lets
+// go of the others: their node has been buried since.
+func (e *Engine) ownedBy(node provider.NodeKey, group []*execution) []*execution {
+	kept := group[:0]
+	for _, x := range group {
+		x.mu.Lock()
+		owned := x.node == node && node != 0
+		x.mu.Unlock()
+		if owned {
+			kept = append(kept, x)
+		} else {
+			e.abandonCommit(x)
+		}
+	}
+	return kept
 }
 
 // settleGroup lets the effects of a group happen. The next group is written
@@ -107,6 +129,7 @@ func (e *Engine) abandonCommit(x *execution) {
 	if x.state != gone {
 		e.forget(x)
 	}
+	e.unstart(x)
 	e.closeMachine(x)
 }
 
@@ -117,6 +140,7 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 	defer x.mu.Unlock()
 	s := &x.turn
 	if x.state == gone {
+		e.unstart(x)
 		e.closeMachine(x)
 		return
 	}
@@ -147,8 +171,7 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 		return
 	}
 	c := &s.commit
-	clear(s.taken)
-	s.taken = s.taken[:0]
+	s.trim()
 	if c.Turn != nil || c.Release {
 		x.charged, x.attempts = false, 0
 	}

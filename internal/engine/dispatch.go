@@ -61,13 +61,21 @@ func (e *Engine) await(ctx context.Context, wake <-chan struct{}, d time.Duratio
 	return ctx.Err() == nil
 }
 
-// room is how many more executions may become busy.
+// room is how many more executions this node may take on: as many as it can
+// keep busy, and not more than it can hold.
 func (e *Engine) room() int {
 	if !e.member() {
 		return 0
 	}
-	return max(0, 2*e.o.MaxPrefetch-int(e.busy.Load()))
+	e.mu.Lock()
+	held := len(e.execs)
+	e.mu.Unlock()
+	return max(0, min(2*e.o.MaxPrefetch-int(e.busy.Load()), e.capacity()-held))
 }
+
+// capacity is how many executions a node holds, hot ones that it does not own
+// included. Beyond it, those that wait are released at once.
+func (e *Engine) capacity() int { return 2*e.o.MaxHot + e.o.MaxPrefetch }
 
 func (e *Engine) claim(ctx context.Context, limit int) (provider.ClaimReply, error) {
 	node := e.nodeKey()

@@ -102,6 +102,24 @@ type turnScratch struct {
 	failing bool            // the commit is the record of a failure
 }
 
+// trim keeps the memory that an ordinary turn needs, and lets go of what an
+// extraordinary one left.
+func (s *turnScratch) trim() {
+	const items, bytes = 128, 16 << 10
+	clear(s.taken)
+	clear(s.events)
+	s.taken, s.events = s.taken[:0], s.events[:0]
+	if cap(s.taken) > items {
+		s.taken = nil
+	}
+	if cap(s.events) > items {
+		s.events = nil
+	}
+	if cap(s.buf) > bytes {
+		s.buf = nil
+	}
+}
+
 // due reports whether a turn has something to take. The caller holds x.mu.
 func (x *execution) due(now int64) bool {
 	return len(x.inbox) > 0 || len(x.first) > 0 || len(x.extra) > 0 || x.nextTimer <= now

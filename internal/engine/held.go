@@ -42,7 +42,12 @@ func (e *Engine) takeTasks(ctx context.Context) {
 
 func (e *Engine) claimTasks(ctx context.Context) (provider.TaskClaimReply, int, error) {
 	reply := provider.TaskClaimReply{NextDue: provider.Never}
-	limit := e.o.MaxActivities - int(e.workers.present.Load())
+	// However many local tasks wait, a share of the workers is for the queue:
+	// retries and what other nodes lost come from there.
+	e.mu.Lock()
+	share := e.o.MaxActivities/8 + 1 - len(e.held)
+	e.mu.Unlock()
+	limit := max(e.o.MaxActivities-int(e.workers.present.Load()), share)
 	if !e.member() || limit <= 0 || len(e.filters) == 0 {
 		return reply, 0, nil
 	}

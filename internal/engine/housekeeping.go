@@ -24,6 +24,10 @@ func (e *Engine) housekeeping(ctx context.Context) {
 		e.mu.Unlock()
 		e.pool.trim()
 		now := time.Now()
+		patience := e.o.IdleRelease
+		if len(all) >= e.capacity() {
+			patience = 0
+		}
 		for _, x := range all {
 			if !x.mu.TryLock() {
 				continue
@@ -32,7 +36,7 @@ func (e *Engine) housekeeping(ctx context.Context) {
 			case x.state == running && !x.turn.began.IsZero() && now.Sub(x.turn.began) > e.o.TurnTimeout:
 				e.giveUp(x, now.Sub(x.turn.began))
 			case x.state == idle && x.node != 0 && len(x.local) == 0 && len(x.inbox) == 0 &&
-				now.Sub(x.idleSince) > e.o.IdleRelease && !e.draining.Load():
+				now.Sub(x.idleSince) > patience && !e.draining.Load():
 				e.leaveIdle(x, running)
 				e.release(x)
 			}
@@ -49,11 +53,8 @@ func (e *Engine) giveUp(x *execution, after time.Duration) {
 	stacks := stuckStacks()
 	e.o.Logger.Error("turn does not end", "instance", x.id, "turn", x.nextTurn, "after", after.Round(time.Millisecond),
 		"stacks", stacks)
-	if call := x.birth; call != nil {
-		// Created without its first turn, it hangs again where people see it.
-		x.birth, call.x = nil, nil
-		e.forget(x)
-		e.client.starts.add(call)
+	if x.birth != nil {
+		e.miscarry(x) // it hangs again where people see it
 		return
 	}
 	// The stuck goroutine still uses x; its successor carries the release.

@@ -200,7 +200,11 @@ func (e *Engine) letGo() {
 	}
 	for _, x := range all {
 		x.mu.Lock()
-		if x.state != gone {
+		switch {
+		case x.state == gone:
+		case x.birth != nil:
+			e.miscarry(x)
+		default:
 			e.forget(x)
 		}
 		x.mu.Unlock()
@@ -251,6 +255,7 @@ func (e *Engine) reconcile(ctx context.Context) {
 		x.mu.Unlock()
 	}
 	e.suspects = suspects
+	e.client.lostSight()
 	e.reconcileTasks(ctx, node, h.Tasks)
 }
 
