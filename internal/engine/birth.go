@@ -52,6 +52,7 @@ func newborn(n *provider.NewInstance, node provider.NodeKey, started history.Eve
 // written. The caller holds x.mu.
 func (e *Engine) delivered(x *execution, err error) {
 	call := x.birth
+	call.handed = true
 	if err != nil { // it will fail again once it exists
 		e.unstart(x)
 		e.closeMachine(x)
@@ -104,10 +105,20 @@ func (e *Engine) unborn(x *execution) {
 // discard drops an unborn execution. The caller holds x.mu.
 func (e *Engine) discard(x *execution) {
 	x.birth = nil
-	if x.state == gone {
-		return
-	}
 	e.unstart(x)
+	if x.state != gone {
+		e.forget(x)
+	}
+}
+
+// miscarry lets go of an execution that is not going to be born here, and has
+// its instance created without a first turn. The caller holds x.mu.
+func (e *Engine) miscarry(x *execution) {
+	call := x.birth
+	if !call.handed {
+		x.birth, call.x = nil, nil
+		e.client.starts.add(call)
+	} // else it is being written, and is let go of when that is done
 	e.forget(x)
 }
 

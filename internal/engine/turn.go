@@ -152,6 +152,7 @@ func (e *Engine) endTurn(x *execution, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.state == gone { // the watchdog gave it up meanwhile
+		e.unstart(x)
 		e.closeMachine(x)
 		return
 	}
