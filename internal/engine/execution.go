@@ -57,10 +57,8 @@ type execution struct {
 	parent        provider.ParentLink
 	lastTime      int64 // of the last turn
 
-	// machine is nil when cold. current tells whether it runs generation, or
-	// the execution has yet to begin.
-	machine *replay.Machine
-	loaded  *provider.Loaded
+	machine *replay.Machine  // nil when cold
+	loaded  *provider.Loaded // read, and not yet replayed
 	// first are the deliveries that begin an execution which another one
 	// continued as; they come from its last turn.
 	first []history.Event
