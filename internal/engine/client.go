@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -215,6 +216,18 @@ func (c *Client) sendGroup(group []*sendCall) {
 		}
 		return
 	}
+	if errors.Is(err, provider.ErrUnknownOutcome) && len(group) > 1 {
+		// Those with an ID may be sent again; the others would not be safe.
+		for i, call := range group {
+			if call.m.ID != "" {
+				c.sendGroup(group[i : i+1])
+				continue
+			}
+			call.err = err
+			close(call.done)
+		}
+		return
+	}
 	for i, call := range group {
 		if call.err = err; err == nil {
 			call.result = results[i]
@@ -268,8 +281,12 @@ func (c *Client) Wait(ctx context.Context, t provider.Target) (provider.Outcome,
 }
 
 func (c *Client) outcome(ctx context.Context, t provider.Target) (provider.Outcome, error) {
-	o, err := c.store.Outcomes(ctx, []provider.Target{t})
+	o, err := retryCall([]context.Context{ctx}, func(ctx context.Context) context.Context { return ctx }, true,
+		func(context.Context) ([]provider.Outcome, error) { return c.store.Outcomes(ctx, []provider.Target{t}) })
 	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
 		return provider.Outcome{}, err
 	}
 	if o[0].Status == 0 {

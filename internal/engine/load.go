@@ -43,7 +43,8 @@ func (e *Engine) handMail(key provider.Key, seq, execution int64, payload []byte
 	}
 	event, err := history.DecodeMessage(payload)
 	if err != nil || seq != x.mailSeen+1 || x.needMail || len(x.inbox) >= e.o.InboxSize {
-		x.needMail = true
+		// What is under way may have looked before the message was there.
+		x.needMail, x.mailHint = true, x.mailHint || x.state != idle
 	} else {
 		x.mailSeen = seq
 		x.inbox = append(x.inbox, delivery{event: event, mail: seq, execution: execution})
