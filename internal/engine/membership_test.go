@@ -214,7 +214,7 @@ func TestAnObserverThatCannotSeeKillsNobody(t *testing.T) {
 
 		// One that is gone is declared dead after a lease, and not before.
 		store.kill()
-		time.Sleep(4 * time.Second)
+		time.Sleep(3500 * time.Millisecond)
 		assert.Equal(t, b.Metrics().Buried, int64(0))
 		time.Sleep(4 * time.Second)
 		assert.Equal(t, b.Metrics().Buried, int64(1))

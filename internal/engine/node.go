@@ -49,7 +49,7 @@ func (e *Engine) heartbeats(ctx context.Context) {
 	for n := 0; ; n++ {
 		if e.stalled() {
 			e.o.Logger.Error("commits make no progress: this node stops its heartbeat")
-		} else if err := e.heartbeat(ctx, seen, time.Since(last) > 2*interval); err != nil && ctx.Err() == nil {
+		} else if err := e.heartbeat(ctx, seen, last.Add(2*interval)); err != nil && ctx.Err() == nil {
 			e.o.Logger.Warn("heartbeat failed", "error", err)
 			// What was not watched without a gap proves nothing.
 			clear(seen)
@@ -71,7 +71,9 @@ func (e *Engine) stalled() bool {
 	return at != 0 && time.Since(time.Unix(0, at)) > e.o.Lease*3/4
 }
 
-func (e *Engine) heartbeat(ctx context.Context, seen map[provider.NodeKey]observation, gap bool) error {
+// heartbeat beats once. A reply that comes after late has left a gap in which
+// this node has seen nothing, be it that it slept or that the store did.
+func (e *Engine) heartbeat(ctx context.Context, seen map[provider.NodeKey]observation, late time.Time) error {
 	node := e.nodeKey()
 	pulse, err := e.store.Heartbeat(ctx, node)
 	if errors.Is(err, provider.ErrNodeGone) {
@@ -82,7 +84,7 @@ func (e *Engine) heartbeat(ctx context.Context, seen map[provider.NodeKey]observ
 	if err != nil {
 		return err
 	}
-	if gap {
+	if time.Now().After(late) {
 		clear(seen)
 	}
 	e.clock.set(pulse.Now)
