@@ -41,10 +41,14 @@ func (m *Machine) accept(e *history.Event) {
 	case history.SignalReceived:
 		m.queue(e.Name).push(e)
 	case history.CancelRequested:
-		m.cancelScope(&m.root, e.Text)
+		m.cancelScope(&m.root, e.Text, false)
 	default:
 		if o := m.answered(e); o != nil {
+			scope, reason := o.scope, o.ev.Text
 			m.resolve(o, e)
+			if o.limit {
+				m.cancelScope(scope, reason, true)
+			}
 		}
 	}
 }

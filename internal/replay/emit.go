@@ -23,6 +23,7 @@ func (m *Machine) Emit(cmd history.Event) *Op { return m.root.Emit(cmd) }
 func (s *Scope) Emit(cmd history.Event) *Op {
 	m := s.m
 	m.enter()
+	s = s.live()
 	switch cmd.Kind {
 	case history.ActivityScheduled, history.TimerSet, history.ChildStarted, history.SignalSent:
 	case history.StatusSet:
@@ -33,7 +34,7 @@ func (s *Scope) Emit(cmd history.Event) *Op {
 		m.stop()
 	}
 	if s.canceled {
-		return &Op{m: m, kind: cmd.Kind, state: opCanceled}
+		return &Op{m: m, kind: cmd.Kind, state: opCanceled, ev: s.cause()}
 	}
 	return m.open(m.mustRecord(&cmd), s)
 }

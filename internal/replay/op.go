@@ -13,9 +13,10 @@ type Op struct {
 	m     *Machine
 	state opState
 	kind  history.Kind
-	heap  int // index in the timer heap
+	limit bool // it is the timer of its scope's ExpireAt
+	heap  int  // index in the timer heap
 	seq   int64
-	ev    history.Event // open: the command; answered: the answer
+	ev    history.Event // open: the command; answered: the answer; canceled: why
 	subs  subList
 
 	scope        *Scope
@@ -39,6 +40,18 @@ func (o *Op) Done() bool { return o.state != opOpen }
 
 // Canceled reports whether the op was canceled, or refused, before an answer.
 func (o *Op) Canceled() bool { return o.state == opCanceled }
+
+// Expired reports whether the op was canceled because a time limit passed.
+func (o *Op) Expired() bool { return o.Canceled() && o.ev.Kind == history.TimerFired }
+
+// Reason returns why the scope was canceled with which the op was. It is empty
+// for an op that was canceled by itself.
+func (o *Op) Reason() string {
+	if !o.Canceled() {
+		return ""
+	}
+	return o.ev.Text
+}
 
 // Answer returns the delivery that answered the op, or nil.
 func (o *Op) Answer() *history.Event {
@@ -110,9 +123,10 @@ func (m *Machine) open(cmd *history.Event, scope *Scope) *Op {
 func (m *Machine) resolve(o *Op, answer *history.Event) {
 	m.ops.remove(o)
 	m.bytes -= opSize + len(o.ev.Payload)
+	scope := o.scope
 	if pending(&o.ev) {
 		m.count(o.kind, -1)
-		o.scope.remove(o)
+		scope.remove(o)
 	}
 	if o.kind == history.TimerSet {
 		m.timers.remove(o)
@@ -120,7 +134,7 @@ func (m *Machine) resolve(o *Op, answer *history.Event) {
 	if answer != nil {
 		o.state, o.ev = opAnswered, *answer
 	} else {
-		o.state, o.ev = opCanceled, history.Event{}
+		o.state, o.ev = opCanceled, scope.cause()
 	}
 	m.wakeAll(&o.subs)
 }

@@ -234,6 +234,56 @@ var programs = map[string]func(p prog) history.Event{
 		p.await(keep)
 		return completed("")
 	},
+	// A limit that passes ends what is in its scope and below, tells so, and
+	// leaves the rest; one that does not is withdrawn with its scope.
+	"expire": func(p prog) history.Event {
+		s := p.Root().Child()
+		s.ExpireAt(p.Now()+10, "after 10")
+		below := s.Child()
+		keep := p.act("keep")
+		op := p.actIn(below, "late")
+		p.printf("%s, expired %v %v %v, reason %s, op %v %s", p.awaitIn(below, op),
+			s.Expired(), below.Expired(), p.Root().Expired(), below.Reason(), op.Expired(), op.Reason())
+		refused := p.actIn(below.Child(), "refused")
+		p.printf("refused: %v %v %s", refused.Canceled(), refused.Expired(), refused.Reason())
+		t := p.Root().Child()
+		t.ExpireAt(p.Now()+10, "never")
+		t.Cancel("early")
+		p.printf("%v %v %s", t.Canceled(), t.Expired(), t.Reason())
+		now := p.Root().Child()
+		op = p.actIn(now, "stillborn")
+		now.Expire("at once")
+		now.Expire("again")
+		p.printf("%v %s", op.Expired(), op.Reason())
+		return completed(p.await(keep))
+	},
+	// What a closed scope leaves behind is canceled with its parent, also below
+	// it, also what is asked of it later; its own limit is withdrawn.
+	"close-nested": func(p prog) history.Event {
+		outer := p.Root().Child()
+		closed := outer.Child()
+		closed.ExpireAt(50, "never")
+		first, second := closed.Child(), closed.Child()
+		for _, f := range []struct {
+			name string
+			s    *Scope
+		}{{"second", second}, {"first", first}, {"closed", closed}} {
+			p.Spawn(func() { p.Wait(f.s); p.printf("%s canceled", f.name) })
+		}
+		p.Spawn(func() { p.next("go"); outer.Cancel("stop") })
+		p.next("close")
+		p.actIn(first, "below")
+		closed.Close()
+		closed.Close()
+		closed.Cancel("in vain")
+		late := p.actIn(closed, "late")
+		later := closed.Child()
+		p.printf("canceled %v", outer.Canceled())
+		p.awaitIn(later, p.actIn(later, "later"))
+		p.printf("%v %v %s", closed.Canceled(), late.Canceled(), later.Reason())
+		p.next("end")
+		return completed("")
+	},
 	"schedule-and-cancel": func(p prog) history.Event {
 		op, t, c := p.act("a"), p.timer(5), p.child("kid")
 		p.Cancel(op)

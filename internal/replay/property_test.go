@@ -172,6 +172,7 @@ const (
 	doStatus
 	doCollect
 	doSend
+	doExpire
 	verbs
 )
 
@@ -179,7 +180,7 @@ func generate(r *rand.Rand, depth int) []stmt {
 	block := make([]stmt, 2+r.IntN(8))
 	for i := range block {
 		s := stmt{verb: r.IntN(verbs), a: r.IntN(1000), b: r.IntN(1000)}
-		if s.verb == doSpawn || s.verb == doScope {
+		if s.verb == doSpawn || s.verb == doScope || s.verb == doExpire {
 			if depth == 0 {
 				s.verb = doAct
 			} else {
@@ -257,6 +258,18 @@ func (g *generated) step(s stmt) {
 		if s.b%2 == 0 {
 			c.Close()
 		}
+	case doExpire:
+		c := scope.Child()
+		g.scopes = append(g.scopes, c)
+		c.ExpireAt(g.Now()+int64(s.b%30), fmt.Sprint("limit ", s.b%30))
+		g.run(s.block)
+		switch s.b % 3 {
+		case 0:
+			c.Close()
+		case 1:
+			c.Cancel("in time")
+		}
+		g.printf("expired %v: %s", c.Expired(), c.Reason())
 	case doCancelScope:
 		if scope != g.Root() {
 			scope.Cancel("")

@@ -13,7 +13,9 @@ import (
 type Scope struct {
 	m        *Machine
 	parent   *Scope
+	heir     *Scope // of a closed one: who stands in for it
 	canceled bool
+	expired  bool // canceled by its own time limit or one above
 	reason   string
 	subs     subList
 	ops      *Op // open, newest first
@@ -29,15 +31,12 @@ func (m *Machine) Root() *Scope { return &m.root }
 // no longer needed, or s keeps it.
 func (s *Scope) Child() *Scope {
 	s.m.enter()
-	c := &Scope{m: s.m, canceled: s.canceled, reason: s.reason}
+	s = s.live()
+	c := &Scope{m: s.m, canceled: s.canceled, expired: s.expired, reason: s.reason}
 	if c.canceled {
 		return c
 	}
-	c.parent = s
-	if c.next = s.children; c.next != nil {
-		c.next.prev = c
-	}
-	s.children = c
+	c.link(s)
 	return c
 }
 
@@ -47,35 +46,111 @@ func (m *Machine) Detached() *Scope {
 	return &Scope{m: m}
 }
 
-// Canceled reports whether the scope is canceled.
-func (s *Scope) Canceled() bool { return s.canceled }
+// ExpireAt sets a timer that cancels the scope when it fires. The timer is
+// withdrawn when the scope is canceled before.
+func (s *Scope) ExpireAt(at int64, reason string) {
+	o := s.Emit(history.Event{Kind: history.TimerSet, Time: at})
+	if o.state == opOpen {
+		o.limit = true
+		o.ev.Text = reason
+	}
+}
 
-// Reason returns what was given to Cancel, or the Text of the CancelRequested.
-func (s *Scope) Reason() string { return s.reason }
-
-// Cancel cancels the scope, those below it and the open ops of all of them;
-// the cancel commands are emitted in the order of the ops' numbers. Canceling
-// again does nothing.
-func (s *Scope) Cancel(reason string) {
+// Expire cancels the scope as its timer would.
+func (s *Scope) Expire(reason string) {
 	s.m.enter()
-	if !s.m.cancelScope(s, reason) {
+	if s.heir == nil && !s.m.cancelScope(s, reason, true) {
 		s.m.stop()
 	}
 }
 
-// Close detaches the scope from its parent without canceling it. Ops that are
-// open in it go on, in the parent's care.
+// Canceled reports whether the scope is canceled.
+func (s *Scope) Canceled() bool { return s.live().canceled }
+
+// Expired reports whether a time limit canceled the scope.
+func (s *Scope) Expired() bool { return s.live().expired }
+
+// Reason returns what was given to Cancel or to ExpireAt, or the Text of the
+// CancelRequested.
+func (s *Scope) Reason() string { return s.live().reason }
+
+// live returns the scope, or who stands in for it once it has been closed.
+func (s *Scope) live() *Scope {
+	for s.heir != nil {
+		s = s.heir
+	}
+	return s
+}
+
+// cause is what a canceled op keeps of why, in the form of the delivery that
+// would have done it.
+func (s *Scope) cause() history.Event {
+	switch {
+	case !s.canceled:
+		return history.Event{}
+	case s.expired:
+		return history.Event{Kind: history.TimerFired, Text: s.reason}
+	}
+	return history.Event{Kind: history.CancelRequested, Text: s.reason}
+}
+
+// Cancel cancels the scope, those below it and the open ops of all of them;
+// the cancel commands are emitted in the order of the ops' numbers. Canceling
+// again does nothing, and neither does canceling a closed scope.
+func (s *Scope) Cancel(reason string) {
+	s.m.enter()
+	if s.heir == nil && !s.m.cancelScope(s, reason, false) {
+		s.m.stop()
+	}
+}
+
+// Close gives the scope up to its parent: what is open in it, the scopes below
+// it and those who wait for it go on in the parent's care, and from then on the
+// parent stands in for it.
 func (s *Scope) Close() {
 	s.m.enter()
 	p := s.parent
 	if p == nil {
 		return
 	}
+	s.unlink()
+	s.heir = p
 	for o := s.ops; o != nil; o = s.ops {
+		if o.limit { // it is the closed scope's, and must not end the parent
+			s.m.Cancel(o)
+			continue
+		}
 		s.remove(o)
 		p.add(o)
 	}
-	s.unlink()
+	for c := s.oldest(); c != nil; {
+		younger := c.prev
+		c.unlink()
+		c.link(p)
+		c = younger
+	}
+	for b := s.subs.head; b != nil; b = s.subs.head {
+		s.subs.remove(b)
+		p.subs.push(b)
+	}
+}
+
+// link puts a scope that has no parent below p.
+func (s *Scope) link(p *Scope) {
+	s.parent = p
+	if s.next = p.children; s.next != nil {
+		s.next.prev = s
+	}
+	p.children = s
+}
+
+// oldest returns the child that was made first, or nil.
+func (s *Scope) oldest() *Scope {
+	c := s.children
+	for c != nil && c.next != nil {
+		c = c.next
+	}
+	return c
 }
 
 func (s *Scope) unlink() {
@@ -94,8 +169,8 @@ func (s *Scope) unlink() {
 	s.parent, s.prev, s.next = nil, nil, nil
 }
 
-func (s *Scope) ready() bool    { return s.canceled }
-func (s *Scope) list() *subList { return &s.subs }
+func (s *Scope) ready() bool    { return s.Canceled() }
+func (s *Scope) list() *subList { return &s.live().subs }
 func (s *Scope) absent() bool   { return s == nil }
 
 func (s *Scope) add(o *Op) {
@@ -119,15 +194,15 @@ func (s *Scope) remove(o *Op) {
 }
 
 // cancelScope reports whether the history agrees. It also runs for a
-// CancelRequested, when no coroutine runs.
-func (m *Machine) cancelScope(s *Scope, reason string) bool {
+// CancelRequested and for a timer, when no coroutine runs.
+func (m *Machine) cancelScope(s *Scope, reason string, expired bool) bool {
 	if s.canceled {
 		return true
 	}
 	s.unlink()
 	var scopes []*Scope
 	var ops []*Op
-	s.collect(reason, &scopes, &ops)
+	s.collect(reason, expired, &scopes, &ops)
 	slices.SortFunc(ops, func(a, b *Op) int { return cmp.Compare(a.seq, b.seq) })
 	for _, o := range ops {
 		if !m.cancel(o) {
@@ -142,19 +217,15 @@ func (m *Machine) cancelScope(s *Scope, reason string) bool {
 
 // collect marks a tree as canceled and lists it, parents before children and
 // older children before younger, with its open ops in no particular order.
-func (s *Scope) collect(reason string, scopes *[]*Scope, ops *[]*Op) {
-	s.canceled, s.reason = true, reason
+func (s *Scope) collect(reason string, expired bool, scopes *[]*Scope, ops *[]*Op) {
+	s.canceled, s.expired, s.reason = true, expired, reason
 	*scopes = append(*scopes, s)
 	for o := s.ops; o != nil; o = o.snext {
 		*ops = append(*ops, o)
 	}
-	last := s.children
-	for c := last; c != nil; c = c.next {
-		last = c
-	}
-	for c := last; c != nil; {
+	for c := s.oldest(); c != nil; {
 		younger := c.prev
-		c.collect(reason, scopes, ops)
+		c.collect(reason, expired, scopes, ops)
 		c.parent, c.prev, c.next = nil, nil, nil
 		c = younger
 	}
