@@ -80,31 +80,62 @@ func TestACommitIsNeverMadeUnderAnotherKey(t *testing.T) {
 			}
 			return do()
 		}
-		gate := make(chan struct{})
+		gates := map[string]chan struct{}{"x": make(chan struct{}), "y": make(chan struct{})}
 		var r ran
 		acts := actMap{"echo": func(_ context.Context, a *Attempt) ([]byte, *history.Failure) {
 			r.note(a)
-			<-gate
+			<-gates[a.Instance]
 			return []byte(fmt.Sprint(a.Input[0]-'0', ".", a.Number, " ")), nil
 		}}
 		n := start(t, store, Options{}, codeMap{"seq": sequence(2)}, acts)
 		n.waitMember(t)
-		target := begin(t, n.Client(), "seq", "x", nil)
-		until(t, "the activity", func() bool { return len(r.of("0")) == 1 })
+		x, y := begin(t, n.Client(), "seq", "x", nil), begin(t, n.Client(), "seq", "y", nil)
+		until(t, "the activities", func() bool { return len(r.of("0")) == 2 })
 		down.Store(true)
-		close(gate)
-		until(t, "the commit", func() bool { return len(store.of(target.Key)) > 0 })
+		close(gates["x"])
+		until(t, "the commit", func() bool { return len(store.of(x.Key)) > 0 })
+		close(gates["y"]) // its commit waits behind that of x
+		synctest.Wait()
 		old := bury(t, store, n)
-		until(t, "a claim under the new key", func() bool { return rowOf(t, store, target).Owner != 0 })
+		until(t, "claims under the new key", func() bool { return rowOf(t, store, x).Owner != 0 && rowOf(t, store, y).Owner != 0 })
 		down.Store(false)
-		assert.Equal(t, string(within(t, 5*time.Second, store, target).Payload), "0.2 1.1 ")
-		for _, c := range store.of(target.Key) {
-			if c.Turn != nil && c.err == nil {
-				assert.NotEqual(t, c.node, old)
+		for _, target := range []provider.Target{x, y} {
+			assert.Equal(t, string(within(t, 5*time.Second, store, target).Payload), "0.2 1.1 ")
+			for _, c := range store.of(target.Key) {
+				if c.Turn != nil && c.err == nil {
+					assert.NotEqual(t, c.node, old)
+				}
 			}
+			checkHistory(t, store.Store, target)
 		}
 		assert.Equal(t, n.Metrics().Conflicts, int64(0), "nothing wrote behind the back of the new owner")
-		checkHistory(t, store.Store, target)
+	})
+}
+
+// What a buried node took from the queue is canceled too.
+func TestANodeThatWasBuriedCancelsWhatItHolds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := tapped()
+		begun, lost := make(chan bool, 2), make(chan error, 2)
+		slow := func(ctx context.Context, a *Attempt) ([]byte, *history.Failure) {
+			if begun <- true; a.Number == 1 {
+				<-ctx.Done()
+				lost <- CancelCause(ctx)
+				return []byte("a result nobody wants"), nil
+			}
+			return []byte(fmt.Sprint(a.Number)), nil
+		}
+		code := func(m *replay.Machine, _ *history.Event) history.Event {
+			return completed(collect(m, schedule(m, "slow", "s")))
+		}
+		start(t, store, Options{}, codeMap{"o": code}, nil)
+		worker := start(t, store, Options{}, nil, actMap{"slow": slow})
+		worker.waitMember(t)
+		target := begin(t, NewClient(store), "o", "x", nil)
+		<-begun
+		bury(t, store, worker)
+		assert.ErrorIs(t, <-lost, ErrTaskLost)
+		assert.Equal(t, string(within(t, 10*time.Second, store, target).Payload), "2")
 	})
 }
 

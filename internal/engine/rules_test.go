@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,99 @@ import (
 	"github.com/durango-go/durango/internal/replay"
 	"github.com/durango-go/durango/provider"
 )
+
+// DESIGN 4: "Nothing emitted by a turn has any effect before its commit
+// returns", and none at all if it is refused.
+func TestNothingHappensBeforeTheCommitReturns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := tapped()
+		var r ran
+		var slow, refusing atomic.Bool
+		slow.Store(true)
+		store.onCreate = func(_ []provider.NewInstance, do func() ([]provider.CreateResult, error)) ([]provider.CreateResult, error) {
+			res, err := do()
+			for slow.Load() {
+				time.Sleep(time.Second)
+			}
+			return res, err
+		}
+		store.onCommit = func(_ provider.NodeKey, batch []provider.Commit, do func() ([]provider.CommitResult, error)) ([]provider.CommitResult, error) {
+			if refusing.Load() && batch[0].Turn != nil {
+				return nil, errors.New("refused")
+			}
+			res, err := do()
+			for slow.Load() {
+				time.Sleep(time.Second)
+			}
+			return res, err
+		}
+		gate := make(chan struct{})
+		acts := actMap{"echo": func(_ context.Context, a *Attempt) ([]byte, *history.Failure) {
+			if r.note(a); string(a.Input) == "1" {
+				<-gate
+			}
+			return a.Input, nil
+		}}
+		n := start(t, store, Options{}, codeMap{"seq": sequence(4)}, acts)
+		n.waitMember(t)
+		started := make(chan provider.Target, 1)
+		go func() { started <- begin(t, n.Client(), "seq", "x", nil) }()
+		time.Sleep(time.Minute)
+		assert.Equal(t, len(r.of("0")), 0, "before the creation returned")
+		slow.Store(false)
+		target := <-started
+		until(t, "the second activity", func() bool { return len(r.of("1")) == 1 })
+		slow.Store(true)
+		close(gate)
+		time.Sleep(time.Minute)
+		assert.Equal(t, len(r.of("2")), 0, "before the commit returned")
+		refusing.Store(true)
+		slow.Store(false)
+		failure(t, store, target, "refused")
+		assert.Equal(t, len(r.of("3")), 0, "of a commit that was refused")
+		refusing.Store(false)
+		assert.Equal(t, string(within(t, time.Minute, store, target).Payload), "0123")
+		for _, input := range []string{"0", "1", "2", "3"} {
+			assert.Equal(t, r.of(input), []int64{1}, "%s", input)
+		}
+		until(t, "every place is free", func() bool { return n.workers.present.Load() == 0 })
+	})
+}
+
+// DESIGN 6, rule 2: "a cached execution is valid only if it and the execution
+// number match."
+func TestRule02AHotCopyOfAnotherTurnIsNotUsed(t *testing.T) {
+	for name, again := range map[string]bool{"same execution": false, "another execution": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				first, second := tapped(), tapped()
+				second.Store = first.Store
+				code := func(m *replay.Machine, started *history.Event) history.Event {
+					if again && started.Seq == 1 {
+						return history.Event{Kind: history.ContinuedAsNew, Payload: []byte(awaitSignals(m, "n", 1))}
+					}
+					return completed(string(started.Payload) + awaitSignals(m, "n", 3-int(started.Seq)))
+				}
+				o := Options{IdleRelease: 50 * time.Millisecond}
+				a := start(t, first, o, codeMap{"o": code}, nil)
+				a.waitMember(t)
+				target := begin(t, a.Client(), "o", "x", nil)
+				until(t, "release", func() bool { return rowOf(t, first, target).Owner == 0 })
+				assert.Equal(t, a.Metrics().Hot, int64(1))
+				first.noClaims.Store(true)
+				b := start(t, second, o, codeMap{"o": code}, nil)
+				signal(t, NewClient(first), "x", "n", "1")
+				until(t, "b's turn", func() bool { row := rowOf(t, first, target); return row.NextTurn > 2 && row.Owner == 0 })
+				assert.NoError(t, b.stop())
+				first.noClaims.Store(false)
+				signal(t, NewClient(first), "x", "n", "2")
+				assert.Equal(t, string(within(t, 5*time.Second, first, target).Payload), "12")
+				m := a.Metrics()
+				assert.True(t, m.Conflicts == 0 && m.TurnFailures == 0, m)
+			})
+		})
+	}
+}
 
 // DESIGN 6, rule 3: "After an unknown outcome … the node resolves it before
 // anything else on that instance …; until then it may resubmit only the
@@ -278,6 +372,42 @@ func TestRule05RecoveryQueuesOnlyWhatHasNeitherRowNorAnswer(t *testing.T) {
 			assert.Equal(t, r.of(fmt.Sprint(i)), []int64{1}, "remote %d", i)
 		}
 		assert.Equal(t, r.of("l"), []int64{1, 2}, "the lost attempt counts")
+	})
+}
+
+// Rule 5, of a local result that comes while an evicted execution is rebuilt.
+func TestRule05AResultThatComesDuringTheRebuildIsNotRunAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := tapped()
+		var r ran
+		gates := map[string]chan struct{}{"a": make(chan struct{}), "b": make(chan struct{})}
+		open := sync.OnceFunc(func() { close(gates["b"]) })
+		act := func(_ context.Context, a *Attempt) ([]byte, *history.Failure) {
+			r.note(a)
+			<-gates[string(a.Input)]
+			return a.Input, nil
+		}
+		code := func(m *replay.Machine, started *history.Event) history.Event {
+			if string(started.Payload) == "wait" {
+				awaitSignals(m, "n", 1)
+			}
+			ops := []*replay.Op{schedule(m, "act", "a"), schedule(m, "act", "b")}
+			if m.Replaying() {
+				open()
+				time.Sleep(time.Millisecond) // until b's result is in the inbox
+			}
+			return completed(collect(m, ops...))
+		}
+		n := start(t, store, Options{MaxHot: 1}, codeMap{"o": code}, actMap{"act": act})
+		n.waitMember(t)
+		target := begin(t, n.Client(), "o", "x", nil)
+		begin(t, n.Client(), "o", "other", []byte("wait"))
+		until(t, "eviction", func() bool { return n.Metrics().Evictions > 0 && len(r.of("b")) == 1 })
+		close(gates["a"])
+		assert.Equal(t, string(within(t, time.Minute, store, target).Payload), "ab")
+		assert.Equal(t, r.of("a"), []int64{1})
+		assert.Equal(t, r.of("b"), []int64{1})
+		assert.Equal(t, n.Metrics().Recovered, int64(0))
 	})
 }
 
@@ -590,6 +720,28 @@ func TestRule15ChargesCountEachFailureOnce(t *testing.T) {
 		until(t, "quiescence", func() bool { return rowOf(t, store, claimed).Owner == 0 })
 		row := rowOf(t, store, claimed)
 		assert.True(t, row.Attempts == 0 && row.ReadSeq == row.MailboxSeq && row.NextTurn == 2, row)
+	})
+}
+
+// Rule 15: "quiescence after a replay" clears the charge at once, not when the
+// node would tire of the instance anyway.
+func TestRule15QuiescenceGivesTheClaimBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := tapped()
+		code := func(m *replay.Machine, _ *history.Event) history.Event { return completed(awaitSignals(m, "n", 1)) }
+		n := start(t, store, Options{}, codeMap{"o": code}, nil)
+		n.waitMember(t)
+		target := begin(t, n.Client(), "o", "x", nil)
+		assert.NoError(t, n.stop())
+		n = start(t, store, Options{IdleRelease: time.Hour}, codeMap{"o": code}, nil)
+		ev := history.Event{Kind: history.ActivityCompleted, Ref: 99}
+		_, err := store.Send(t.Context(), []provider.Message{{To: target, Execution: 1, Command: 99, Payload: history.AppendMessage(nil, &ev)}})
+		assert.NoError(t, err)
+		until(t, "the claim", func() bool { return n.Metrics().Claimed > 0 })
+		until(t, "quiescence", func() bool { return rowOf(t, store, target).Owner == 0 })
+		assert.Equal(t, rowOf(t, store, target).Attempts, int64(0))
+		signal(t, n.Client(), "x", "n", "there")
+		assert.Equal(t, string(within(t, time.Minute, store, target).Payload), "there")
 	})
 }
 

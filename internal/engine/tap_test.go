@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,7 +27,7 @@ type tap struct {
 	onSend   func([]provider.Message, func() ([]provider.SendResult, error)) ([]provider.SendResult, error)
 	onClaim  func(provider.ClaimReply, error) (provider.ClaimReply, error)
 	onTasks  func(provider.TaskClaimReply, error) (provider.TaskClaimReply, error)
-	onLoad   func([]provider.LoadRequest)
+	noClaims atomic.Bool // this node's claims fail
 
 	line line
 
@@ -116,6 +117,9 @@ func (p *tap) Claim(ctx context.Context, req provider.ClaimRequest) (provider.Cl
 	if err := p.line.before("Claim"); err != nil {
 		return provider.ClaimReply{}, err
 	}
+	if p.noClaims.Load() {
+		return provider.ClaimReply{}, provider.ErrTransient
+	}
 	r, err := p.Store.Claim(ctx, req)
 	if p.onClaim != nil {
 		return p.onClaim(r, err)
@@ -132,13 +136,6 @@ func (p *tap) ClaimTasks(ctx context.Context, req provider.TaskClaim) (provider.
 		return p.onTasks(r, err)
 	}
 	return r, err
-}
-
-func (p *tap) Load(ctx context.Context, batch []provider.LoadRequest) ([]provider.Loaded, error) {
-	if p.onLoad != nil {
-		p.onLoad(batch)
-	}
-	return p.Store.Load(ctx, batch)
 }
 
 func (p *tap) Heartbeat(ctx context.Context, node provider.NodeKey) (provider.Pulse, error) {
@@ -221,7 +218,7 @@ func collect(m *replay.Machine, ops ...*replay.Op) string {
 	return out
 }
 
-// await waits for n signals and joins them.
+// awaitSignals waits for n signals and joins them.
 func awaitSignals(m *replay.Machine, name string, n int) string {
 	out := ""
 	for range n {
