@@ -79,6 +79,11 @@ type BoundActivity[In, Out any] struct {
 	fn func(context.Context, In) (Out, error)
 }
 
+// Definition says that this is an activity, and which.
+func (b BoundActivity[In, Out]) Definition() Definition {
+	return Definition{Kind: "activity", Name: b.Name()}
+}
+
 func (b BoundActivity[In, Out]) register(r *registry) {
 	d := b.d.or()
 	if b.fn == nil {

@@ -21,6 +21,14 @@ func NewClient(store provider.Provider) *Client {
 	return &Client{engine.NewClient(store)}
 }
 
+// Store returns the store that the client talks to, or nil for a nil client.
+func (c *Client) Store() provider.Provider {
+	if c == nil {
+		return nil
+	}
+	return c.c.Store()
+}
+
 // Sender is what starts and sends: a [*Client].
 type Sender interface {
 	create(context.Context, provider.NewInstance) (provider.CreateResult, error)

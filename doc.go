@@ -77,6 +77,7 @@
 //	a value larger than the store takes                      ErrTooLarge
 //	a name, ID, version or option that cannot be used        ErrInvalid       *InvalidError
 //	the store lacks what the call needs                      ErrNotSupported
+//	a history is of code that is not registered              ErrNotRegistered *ReplayError
 //
 // An orchestration that was asked to cancel and returns ErrCanceled, wrapped or
 // not, ends as Canceled; any other error ends it as Failed.

@@ -28,7 +28,7 @@ func TestSentinelsMatchAfterTheStore(t *testing.T) {
 	all := []error{
 		durango.ErrCanceled, durango.ErrTimeout, durango.ErrAlreadyExists, durango.ErrNotFound, durango.ErrNotRunning,
 		durango.ErrWorkerLost, durango.ErrNoWorker, durango.ErrTooLarge, durango.ErrNotSupported, durango.ErrPanic,
-		durango.ErrDecode, durango.ErrTerminated, durango.ErrInvalid,
+		durango.ErrDecode, durango.ErrTerminated, durango.ErrInvalid, durango.ErrNotRegistered,
 	}
 	for i, s := range all {
 		for _, err := range []error{s, fmt.Errorf("while: %w", s), errors.Join(io.EOF, s)} {

@@ -124,6 +124,11 @@ type BoundOrchestration[In, Out any] struct {
 	fn      func(*Context, In) (Out, error)
 }
 
+// Definition says that this is an orchestration, and which version of which.
+func (b BoundOrchestration[In, Out]) Definition() Definition {
+	return Definition{Kind: "orchestration", Name: b.Name(), Version: b.version}
+}
+
 func (b BoundOrchestration[In, Out]) register(r *registry) {
 	d := b.d.or()
 	if b.fn == nil {

@@ -66,7 +66,21 @@ var moduleVersion = sync.OnceValue(func() string {
 // Registrable is a handle with its function: a [BoundActivity] or a
 // [BoundOrchestration]. A handle alone is none, so that registering it does
 // not compile.
-type Registrable interface{ register(*registry) }
+type Registrable interface {
+	// Definition says what is defined. Of two definitions that say the same,
+	// only one can be registered with a Runtime.
+	Definition() Definition
+
+	register(*registry)
+}
+
+// Definition says what a handle with its function defines.
+type Definition struct {
+	// Kind is "activity" or "orchestration".
+	Kind, Name string
+	// Version is an orchestration's; activities have none.
+	Version string
+}
 
 // Register makes orchestrations and activities known to the node. It must be
 // called before Run, as often as convenient. It panics, naming every problem,

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/durango-go/durango/internal/replay"
 	"github.com/durango-go/durango/provider"
 )
 
@@ -31,6 +32,15 @@ func (e *Engine) Register(orchestrations []Orchestration, activities []Activity)
 	slices.SortFunc(e.definitions, func(a, b provider.Definition) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Version, b.Version))
 	})
+}
+
+// Code returns the code for a name and a version, or nil if there is none; an
+// empty version means the highest.
+func (e *Engine) Code(name, version string) replay.Code {
+	if o := e.resolve(name, version); o != nil {
+		return o.Code
+	}
+	return nil
 }
 
 // CompareVersions orders semantic versions (semver.org, 11): numerically by
