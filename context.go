@@ -3,7 +3,6 @@ package durango
 import (
 	"context"
 	"log/slog"
-	"math"
 	"reflect"
 	"time"
 
@@ -19,9 +18,10 @@ import (
 // that runs the orchestration, and to those begun with [Go]; used from a
 // goroutine it fails the turn.
 //
-// After a request to cancel, or after the scope of a context was canceled,
-// what waits returns [ErrCanceled] and [Context.Select] returns nil, until the
-// orchestration returns; [Context.Detach] is for compensation.
+// After a request to cancel, or after [Context.WithCancel] ended a context,
+// what waits with it returns [ErrCanceled] and [Context.Select] returns nil;
+// after [Context.WithTimeout] did, the error is [ErrTimeout]. [Context.Detach] is for
+// compensation.
 type Context struct {
 	x     *execution
 	scope *replay.Scope
@@ -85,46 +85,19 @@ func (ctx *Context) After(d time.Duration) *Future[None] {
 	return &Future[None]{src: ctx.timer(d)}
 }
 
-// Sleep waits until d has passed. Its error is [ErrCanceled].
+// Sleep waits until d has passed. Its error is that of [Context.Err].
 func (ctx *Context) Sleep(d time.Duration) error {
 	op := ctx.timer(d)
 	_, fired := ctx.x.m.Wait(op)
 	if fired == nil {
-		return ctx.canceledError()
+		return ended(op)
 	}
 	ctx.x.m.Release(op)
 	return nil
 }
 
 func (ctx *Context) timer(d time.Duration) *replay.Op {
-	at := ctx.x.m.Now()
-	if d > 0 {
-		if at += int64(d); at < 0 { // beyond what a timestamp holds
-			at = math.MaxInt64
-		}
-	}
-	return ctx.scope.Emit(history.Event{Kind: history.TimerSet, Time: at})
-}
-
-// Err returns nil, or once ctx is canceled an error that matches
-// [ErrCanceled] and has the reason in its text.
-func (ctx *Context) Err() error {
-	if !ctx.scope.Canceled() {
-		return nil
-	}
-	return canceledError(ctx.scope.Reason())
-}
-
-// canceledError is for an operation that was canceled, though perhaps not by
-// ctx's scope.
-func (ctx *Context) canceledError() error {
-	return canceledError(ctx.scope.Reason())
-}
-
-// Detach returns a context that no request to cancel reaches. It is for
-// compensation: what must still be done when the instance has been canceled.
-func (ctx *Context) Detach() *Context {
-	return &Context{ctx.x, ctx.x.m.Detached()}
+	return ctx.scope.Emit(history.Event{Kind: history.TimerSet, Time: ctx.in(d)})
 }
 
 // SetStatus publishes a custom status, encoded as JSON, that clients read with

@@ -76,7 +76,9 @@ type Error struct {
 	// of the constants of this package, or empty for an undeclared error.
 	Code    string
 	Message string
-	// Type is the Go type of an undeclared error, for people.
+	// Type is, for people, the Go type of an undeclared error, or which timeout
+	// passed: "start-to-close" and its like, "context" for that of a
+	// [Context.WithTimeout].
 	Type string
 	// Detail is the encoded value of a declared error, or what the engine adds
 	// (the stack of a panic).

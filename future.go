@@ -32,7 +32,7 @@ type Awaitable interface {
 	begin(ctx *Context)
 	settle(ctx *Context, e *history.Event)
 	abandon()
-	cancel(ctx *Context)
+	Cancel(ctx *Context)
 	failure() error
 }
 
@@ -47,8 +47,8 @@ func resultFuture[T any](d *declaration, op *replay.Op, err error) *Future[T] {
 }
 
 // Await waits for the result. Awaiting again returns the same result again.
-// When ctx is canceled it returns [ErrCanceled] and consumes nothing; a result
-// that has come is still there for a detached context.
+// When ctx has ended it returns the error of [Context.Err] and consumes nothing;
+// a result that has come is still there for a detached context.
 func (f *Future[T]) Await(ctx *Context) (T, error) {
 	if f == nil {
 		ctx.x.fail(fmt.Errorf("await of a nil future, which would never end"))
@@ -115,13 +115,17 @@ func (f *Future[T]) begin(ctx *Context) {
 
 func (f *Future[T]) abandon() { f.waiting = false }
 
-// settle takes over the result of a future that is not done. e is what the wait
-// for the source returned. A coroutine has settled its own.
+// settle takes over the result. e is what the wait for the source returned. A
+// coroutine has settled its own, and another waiter may have been faster: what
+// it was given is not decoded again, into the same memory.
 func (f *Future[T]) settle(ctx *Context, e *history.Event) {
-	switch f.src.(type) {
+	if f.done {
+		return
+	}
+	switch s := f.src.(type) {
 	case *replay.Op:
 		f.done = true
-		if f.err = outcome(ctx, f.d, e, &f.value); f.err != nil {
+		if f.err = outcome(ctx, f.d, s, e, &f.value); f.err != nil {
 			f.value = *new(T)
 		}
 	case *replay.Queue:
@@ -133,11 +137,11 @@ func (f *Future[T]) settle(ctx *Context, e *history.Event) {
 	}
 }
 
-// outcome reads the answer to a command; nil means that it was canceled. A
-// result that does not decode into today's type fails the turn.
-func outcome[T any](ctx *Context, d *declaration, e *history.Event, v *T) error {
+// outcome reads the answer to op; nil means that it was canceled. A result that
+// does not decode into today's type fails the turn.
+func outcome[T any](ctx *Context, d *declaration, op *replay.Op, e *history.Event, v *T) error {
 	if e == nil {
-		return ctx.canceledError()
+		return ended(op)
 	}
 	switch e.Kind {
 	case history.ActivityCompleted, history.ChildCompleted:
@@ -158,16 +162,21 @@ func outcome[T any](ctx *Context, d *declaration, e *history.Event, v *T) error 
 func awaitResult[T any](ctx *Context, d *declaration, op *replay.Op) (T, error) {
 	var v T
 	_, e := ctx.x.m.Wait(op)
-	if err := outcome(ctx, d, e, &v); err != nil {
+	if err := outcome(ctx, d, op, e, &v); err != nil {
 		return *new(T), err
 	}
 	ctx.x.m.Release(op)
 	return v, nil
 }
 
-// cancel withdraws what has not come yet. A signal is nobody's to withdraw.
-func (f *Future[T]) cancel(ctx *Context) {
-	if f.done {
+// Cancel withdraws what the future waits for, unless it is there already:
+// an activity, a timer or a child is canceled and the future fails with
+// [ErrCanceled]; a coroutine is told, and the future is ready when it returns.
+// Activities and children canceled in the turn that asked for them never start.
+// A signal that has not come is nobody's to withdraw, so such a future stays as
+// it is. Canceling a nil future does nothing.
+func (f *Future[T]) Cancel(ctx *Context) {
+	if f == nil || f.done {
 		return
 	}
 	switch s := f.src.(type) {
@@ -180,8 +189,9 @@ func (f *Future[T]) cancel(ctx *Context) {
 
 // Go runs fn as a coroutine of the orchestration, beside its caller: one runs
 // until it waits, then another. The coroutine may use the context it is given
-// and the outer one. What has not ended when the orchestration returns is
-// abandoned.
+// and the outer one. One that is canceled before it has begun does not begin:
+// its future fails as the context did. What has not ended when the
+// orchestration returns is abandoned.
 func Go[T any](ctx *Context, fn func(*Context) (T, error)) *Future[T] {
 	if err := ctx.Err(); err != nil {
 		return settled[T](err)
@@ -189,7 +199,9 @@ func Go[T any](ctx *Context, fn func(*Context) (T, error)) *Future[T] {
 	f := &Future[T]{scope: ctx.scope.Child()}
 	inner := &Context{ctx.x, f.scope}
 	f.src = ctx.x.m.Spawn(func() {
-		f.value, f.err = fn(inner)
+		if f.err = inner.Err(); f.err == nil {
+			f.value, f.err = fn(inner)
+		}
 		f.done = true
 		f.scope.Close()
 	})

@@ -7,7 +7,7 @@ import (
 )
 
 // Select waits until one of the futures is ready and returns it: the earliest
-// argument when several are. It returns nil when ctx is canceled, and when
+// argument when several are. It returns nil when ctx has ended, and when
 // every argument is nil. It cancels nobody. The result is meant for a switch:
 //
 //	switch ctx.Select(approved, expired) {
@@ -56,8 +56,8 @@ func each(futures []Awaitable, do func(Awaitable)) {
 }
 
 // Join waits until all futures are ready. Its error joins those of the futures
-// that failed, in the order of the arguments; when ctx is canceled it is
-// [ErrCanceled].
+// that failed, in the order of the arguments; when ctx has ended it is
+// that of [Context.Err].
 func (ctx *Context) Join(futures ...Awaitable) error {
 	if err := ctx.gather(futures, nil); err != nil {
 		return err
@@ -71,17 +71,14 @@ func (ctx *Context) Join(futures ...Awaitable) error {
 // the arguments. It returns at the first error, canceling the others. Nil
 // futures leave a zero value.
 func All[T any](ctx *Context, futures ...*Future[T]) ([]T, error) {
-	list := make([]Awaitable, len(futures))
-	for i, f := range futures {
-		list[i] = f
-	}
+	list := awaitables(futures)
 	var failed error
 	err := ctx.gather(list, func(f Awaitable) bool {
 		failed = f.failure()
 		return failed == nil
 	})
 	if err == nil && failed != nil {
-		each(list, func(f Awaitable) { f.cancel(ctx) })
+		each(list, func(f Awaitable) { f.Cancel(ctx) })
 		err = failed
 	}
 	if err != nil {
@@ -97,7 +94,7 @@ func All[T any](ctx *Context, futures ...*Future[T]) ([]T, error) {
 }
 
 // gather settles futures as they become ready until all are or next, unless
-// nil, returns false for one. Its error is that ctx was canceled.
+// nil, returns false for one. Its error is that ctx has ended.
 func (ctx *Context) gather(futures []Awaitable, next func(Awaitable) bool) error {
 	if err := ctx.Err(); err != nil {
 		return err

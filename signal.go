@@ -3,6 +3,7 @@ package durango
 import (
 	"context"
 	"fmt"
+	"iter"
 
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
@@ -49,6 +50,41 @@ func (s Signal[T]) Next(ctx *Context) *Future[T] {
 		return settled[T](d.problem)
 	}
 	return &Future[T]{src: ctx.x.m.Signals(d.name), d: d}
+}
+
+// TryNext returns the next signal if there is one: ok says so. It does not wait,
+// and consumes what it returns, also with an error that matches [ErrDecode].
+// Once ctx has ended it consumes nothing and returns the error of
+// [Context.Err].
+func (s Signal[T]) TryNext(ctx *Context) (v T, ok bool, err error) {
+	f := s.Next(ctx)
+	if err := ctx.Err(); err != nil {
+		return v, false, err
+	}
+	if !f.Ready() {
+		return v, false, nil
+	}
+	v, err = f.Await(ctx)
+	return v, f.src != nil, err
+}
+
+// All ranges over the signals as they come, until ctx ends; [Context.Err] says
+// why it did. Each is consumed when the loop gets it, and not before; err is
+// that of a signal that does not decode into T.
+//
+//	for v, err := range Deposits.All(ctx) {
+func (s Signal[T]) All(ctx *Context) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for {
+			f := s.Next(ctx)
+			if ctx.Select(f) == nil || !yield(f.value, f.err) {
+				return
+			}
+			if f.src == nil { // a name that cannot be used
+				return
+			}
+		}
+	}
 }
 
 // Send sends a signal to an instance. It returns when the signal is stored. Its

@@ -3,7 +3,8 @@ package replay
 import "github.com/durango-go/durango/history"
 
 // Source is what can be waited for: an *Op (answered or canceled), a *Task
-// (ended), a *Queue (has a signal for the waiter) or a *Scope (canceled).
+// (ended), a *Queue (has a signal for the waiter), a *Scope (canceled) or a
+// *Gate (open).
 type Source interface {
 	// ready reports whether a wait that begins now would end at once.
 	ready() bool
