@@ -319,6 +319,7 @@ func (e *Engine) continued(x *execution) {
 // released keeps an execution hot that is no longer owned.
 func (e *Engine) released(x *execution, r *provider.CommitResult) {
 	e.metrics.released.Add(1)
+	node := x.node
 	for command := range x.local {
 		e.stop(x, command, ErrDraining)
 	}
@@ -335,6 +336,10 @@ func (e *Engine) released(x *execution, r *provider.CommitResult) {
 		e.heat(x)
 	}
 	e.client.lostSight()
+	if row := x.reclaimed; row != nil {
+		x.reclaimed = nil
+		e.pool.run(func() { e.adopt(row, node) })
+	}
 	if r.MailboxSeq > x.readSeq || x.turn.commit.DueAt < provider.Never {
 		poke(e.wake) // it has a time to be claimed again, or mail already
 	}

@@ -119,6 +119,13 @@ func (e *Engine) adopt(row *provider.Instance, node provider.NodeKey) {
 		e.readopt(row, node)
 		return
 	}
+	if x.state == committing && x.turn.commit.Release {
+		// Released in the store already, and claimed again, before the commit
+		// that released it has returned.
+		again := *row
+		x.reclaimed = &again
+		return
+	}
 	if x.state != idle || x.node != 0 {
 		return // owned before: the claim was of an earlier incarnation
 	}

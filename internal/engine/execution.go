@@ -46,6 +46,9 @@ type execution struct {
 	// charged: the claim counted an attempt that no commit has cleared.
 	charged  bool
 	attempts int64
+	// reclaimed is the row as this node has claimed it again while its release
+	// was under way.
+	reclaimed *provider.Instance
 
 	// The row, as of the last commit.
 	name, version string

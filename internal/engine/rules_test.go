@@ -723,6 +723,44 @@ func TestRule15ChargesCountEachFailureOnce(t *testing.T) {
 	})
 }
 
+// A node that claims what it is just releasing, before the commit that releases
+// has returned, knows that it owns it.
+func TestAClaimDuringTheReleaseIsNotLost(t *testing.T) {
+	for name, o := range map[string]Options{"hot": {}, "evicted": {MaxHot: 1}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				store := tapped()
+				released, gate := make(chan struct{}, 1), make(chan struct{})
+				var slow atomic.Bool
+				store.onCommit = func(_ provider.NodeKey, batch []provider.Commit, do func() ([]provider.CommitResult, error)) ([]provider.CommitResult, error) {
+					r, err := do()
+					if batch[0].Release && slow.CompareAndSwap(true, false) {
+						released <- struct{}{}
+						<-gate
+					}
+					return r, err
+				}
+				code := func(m *replay.Machine, _ *history.Event) history.Event { return completed(awaitSignals(m, "n", 1)) }
+				o.IdleRelease = 100 * time.Millisecond
+				n := start(t, store, o, codeMap{"o": code}, nil)
+				n.waitMember(t)
+				target := begin(t, n.Client(), "o", "x", nil)
+				if o.MaxHot > 0 {
+					begin(t, n.Client(), "o", "other", nil)
+				}
+				slow.Store(true)
+				<-released
+				assert.Equal(t, rowOf(t, store, target).Owner, provider.NodeKey(0))
+				signal(t, NewClient(store), "x", "n", "hello")
+				until(t, "the claim", func() bool { return rowOf(t, store, target).Owner != 0 })
+				synctest.Wait()
+				close(gate)
+				assert.Equal(t, string(within(t, time.Second, store, target).Payload), "hello")
+			})
+		})
+	}
+}
+
 // Rule 15: "quiescence after a replay" clears the charge at once, not when the
 // node would tire of the instance anyway.
 func TestRule15QuiescenceGivesTheClaimBack(t *testing.T) {
