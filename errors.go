@@ -33,37 +33,39 @@ func codeOf(err error) string {
 
 // The codes of the engine's own errors, as [Error.Code] has them.
 const (
-	CodeCanceled      = engine.CodeCanceled
-	CodeTimeout       = engine.CodeTimeout
-	CodeAlreadyExists = engine.CodeAlreadyExists
-	CodeNotFound      = engine.CodeNotFound
-	CodeNotRunning    = engine.CodeNotRunning
-	CodeWorkerLost    = engine.CodeWorkerLost
-	CodeNoWorker      = engine.CodeNoWorker
-	CodeTooLarge      = engine.CodeTooLarge
-	CodeNotSupported  = "durango/not-supported"
-	CodePanic         = engine.CodePanic
-	CodeUndecodable   = engine.CodeUndecodable
-	CodeTerminated    = engine.CodeTerminated
-	CodeInvalid       = "durango/invalid"
+	CodeCanceled       = engine.CodeCanceled
+	CodeTimeout        = engine.CodeTimeout
+	CodeAlreadyExists  = engine.CodeAlreadyExists
+	CodeNotFound       = engine.CodeNotFound
+	CodeNotRunning     = engine.CodeNotRunning
+	CodeWorkerLost     = engine.CodeWorkerLost
+	CodeNoWorker       = engine.CodeNoWorker
+	CodeTooLarge       = engine.CodeTooLarge
+	CodeNotSupported   = "durango/not-supported"
+	CodePanic          = engine.CodePanic
+	CodeUndecodable    = engine.CodeUndecodable
+	CodeTerminated     = engine.CodeTerminated
+	CodeInvalid        = "durango/invalid"
+	CodeNotCompensated = "durango/not-compensated"
 )
 
 // What durango itself reports. Test with [errors.Is]; the package
 // documentation has the table of situations.
 var (
-	ErrCanceled      error = &sentinel{CodeCanceled, "canceled"}
-	ErrTimeout       error = &sentinel{CodeTimeout, "timed out"}
-	ErrAlreadyExists error = &sentinel{CodeAlreadyExists, "instance already exists"}
-	ErrNotFound      error = &sentinel{CodeNotFound, "instance not found"}
-	ErrNotRunning    error = &sentinel{CodeNotRunning, "instance has ended"}
-	ErrWorkerLost    error = &sentinel{CodeWorkerLost, "the worker of the activity was lost"}
-	ErrNoWorker      error = &sentinel{CodeNoWorker, "no worker took the activity in time"}
-	ErrTooLarge      error = &sentinel{CodeTooLarge, "value too large"}
-	ErrNotSupported  error = &sentinel{CodeNotSupported, "not supported by the store"}
-	ErrPanic         error = &sentinel{CodePanic, "the activity panicked"}
-	ErrDecode        error = &sentinel{CodeUndecodable, "value cannot be decoded"}
-	ErrTerminated    error = &sentinel{CodeTerminated, "terminated"}
-	ErrInvalid       error = &sentinel{CodeInvalid, "invalid value"}
+	ErrCanceled       error = &sentinel{CodeCanceled, "canceled"}
+	ErrTimeout        error = &sentinel{CodeTimeout, "timed out"}
+	ErrAlreadyExists  error = &sentinel{CodeAlreadyExists, "instance already exists"}
+	ErrNotFound       error = &sentinel{CodeNotFound, "instance not found"}
+	ErrNotRunning     error = &sentinel{CodeNotRunning, "instance has ended"}
+	ErrWorkerLost     error = &sentinel{CodeWorkerLost, "the worker of the activity was lost"}
+	ErrNoWorker       error = &sentinel{CodeNoWorker, "no worker took the activity in time"}
+	ErrTooLarge       error = &sentinel{CodeTooLarge, "value too large"}
+	ErrNotSupported   error = &sentinel{CodeNotSupported, "not supported by the store"}
+	ErrPanic          error = &sentinel{CodePanic, "the activity panicked"}
+	ErrDecode         error = &sentinel{CodeUndecodable, "value cannot be decoded"}
+	ErrTerminated     error = &sentinel{CodeTerminated, "terminated"}
+	ErrInvalid        error = &sentinel{CodeInvalid, "invalid value"}
+	ErrNotCompensated error = &sentinel{CodeNotCompensated, "not compensated"}
 )
 
 // Error is an error as it is stored: what an orchestration sees of a failed

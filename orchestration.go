@@ -170,7 +170,7 @@ func finish[Out any](x *execution, out *Out, err error) history.Event {
 		}
 		return history.Event{Kind: history.Completed, Payload: payload}
 	}
-	if root := x.m.Root(); root.Canceled() && errors.Is(err, ErrCanceled) {
+	if root := x.m.Root(); root.Canceled() && errors.Is(err, ErrCanceled) && !errors.Is(err, ErrNotCompensated) {
 		return history.Event{Kind: history.Canceled, Text: root.Reason()}
 	}
 	return history.Event{Kind: history.Failed, Failure: toFailure(err)}
