@@ -109,7 +109,61 @@ func TestACommitIsNeverMadeUnderAnotherKey(t *testing.T) {
 			checkHistory(t, store.Store, target)
 		}
 		assert.Equal(t, n.Metrics().Conflicts, int64(0), "nothing wrote behind the back of the new owner")
+		until(t, "every place is free", func() bool { return n.workers.present.Load() == 0 })
 	})
+}
+
+// A commit may be the first to find that its node was buried, or may have been
+// made just before. Neither is a turn failure, and neither keeps the places of
+// the tasks that do not begin.
+func TestACommitAroundTheBurial(t *testing.T) {
+	for name, before := range map[string]bool{"made before": true, "refused": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				store := tapped()
+				var slow atomic.Bool
+				made, reply := make(chan bool, 1), make(chan bool)
+				store.onCommit = func(_ provider.NodeKey, _ []provider.Commit, do func() ([]provider.CommitResult, error)) ([]provider.CommitResult, error) {
+					r, err := do()
+					if slow.CompareAndSwap(true, false) {
+						made <- true
+						<-reply
+					}
+					return r, err
+				}
+				var r ran
+				gate := make(chan struct{})
+				acts := actMap{"echo": func(_ context.Context, a *Attempt) ([]byte, *history.Failure) {
+					r.note(a)
+					<-gate
+					return a.Input, nil
+				}}
+				n := start(t, store, Options{}, codeMap{"seq": sequence(3)}, acts)
+				n.waitMember(t)
+				target := begin(t, n.Client(), "seq", "x", nil)
+				until(t, "the activity", func() bool { return len(r.of("0")) == 1 })
+				slow.Store(before)
+				if before {
+					close(gate)
+					<-made
+					old := bury(t, store, n)
+					until(t, "a new key", func() bool { return n.nodeKey() != 0 && n.nodeKey() != old })
+					close(reply)
+				} else {
+					store.noClaims.Store(true)
+					bury(t, store, n)
+					close(gate)
+					synctest.Wait()
+					assert.Equal(t, n.Metrics().Abandonments, int64(1), "the commit found out")
+					store.noClaims.Store(false)
+				}
+				assert.Equal(t, string(within(t, 10*time.Second, store, target).Payload), "012")
+				checkHistory(t, store.Store, target)
+				assert.Equal(t, n.Metrics().TurnFailures, int64(0))
+				until(t, "every place is free", func() bool { return n.workers.present.Load() == 0 })
+			})
+		})
+	}
 }
 
 // What a buried node took from the queue is canceled too.

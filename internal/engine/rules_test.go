@@ -109,6 +109,34 @@ func TestRule02AHotCopyOfAnotherTurnIsNotUsed(t *testing.T) {
 	}
 }
 
+// Rule 2, where the claim is for a timer, and no mail has to be read.
+func TestRule02AHotCopyIsNotUsedForAnotherTurnsTimer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		first, second := tapped(), tapped()
+		second.Store = first.Store
+		code := func(m *replay.Machine, _ *history.Event) history.Event {
+			timer := m.Emit(history.Event{Kind: history.TimerSet, Time: m.Now() + int64(time.Minute)})
+			out := awaitSignals(m, "n", 1)
+			m.Wait(timer)
+			return completed(out)
+		}
+		o := Options{IdleRelease: 50 * time.Millisecond}
+		a := start(t, first, o, codeMap{"o": code}, nil)
+		a.waitMember(t)
+		target := begin(t, a.Client(), "o", "x", nil)
+		until(t, "release", func() bool { return rowOf(t, first, target).Owner == 0 && a.Metrics().Hot == 1 })
+		first.noClaims.Store(true)
+		b := start(t, second, o, codeMap{"o": code}, nil)
+		signal(t, NewClient(first), "x", "n", "1")
+		until(t, "b's turn", func() bool { row := rowOf(t, first, target); return row.NextTurn == 3 && row.Owner == 0 })
+		assert.NoError(t, b.stop())
+		first.noClaims.Store(false)
+		assert.Equal(t, string(within(t, 62*time.Second, first, target).Payload), "1")
+		m := a.Metrics()
+		assert.True(t, m.Conflicts == 0 && m.TurnFailures == 0, m)
+	})
+}
+
 // DESIGN 6, rule 3: "After an unknown outcome … the node resolves it before
 // anything else on that instance …; until then it may resubmit only the
 // identical turn."
