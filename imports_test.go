@@ -189,7 +189,7 @@ const (
 )
 
 // sleeps are the tests that may sleep, each with its reason. All others wait
-// on events, or run in testing/synctest.
+// on events, or run in virtual time: in testing/synctest, or in durangotest.
 var sleeps = map[string]string{}
 
 func TestFiles(t *testing.T) {
@@ -234,13 +234,13 @@ func checkFile(path string, src []byte) (problems []string) {
 	virtual := false
 	for _, spec := range file.Imports {
 		imported, _ := strconv.Unquote(spec.Path.Value)
-		virtual = virtual || imported == "testing/synctest"
+		virtual = virtual || imported == "testing/synctest" || imported == module+"/durangotest"
 		if strings.HasPrefix(imported, "github.com/stretchr/") {
 			problems = append(problems, "imports "+imported+": use internal/assert")
 		}
 	}
 	if isTest && !virtual && sleeps[path] == "" && callsSleep(file) {
-		problems = append(problems, "time.Sleep: wait on an event, or use testing/synctest")
+		problems = append(problems, "time.Sleep: wait on an event, or use testing/synctest or durangotest")
 	}
 	return problems
 }

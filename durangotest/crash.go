@@ -1,0 +1,242 @@
+package durangotest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/durango-go/durango"
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/provider"
+)
+
+// CrashEverywhere finds out whether a program is as durable as it should be.
+// It runs f as [Run] does, undisturbed, and counts what the node writes to the
+// store: turns, ends of activities that had been queued, what activities send.
+// Then it runs f again for each of these writes, twice: the node crashes just
+// before, and just after, the write reaches the store, and another one takes
+// over. However a run went, it must end as the undisturbed one did: every
+// instance with the same status, output, failure and custom status, and the
+// world with the same effects ([Env.Effect]), in whatever order. The first run
+// that does not fails the test, and the report names the write that the node
+// crashed at and what was different.
+//
+// f has to wait for what it starts; what has not ended an hour after f returned
+// is not compared. Outputs and effects must not differ from run to run by
+// themselves, as random IDs do; to make sure, f is first run twice without a
+// crash. With -short the node crashes at 25 of the writes at most.
+//
+// The node is cut off from the store for good: nothing that it does afterwards
+// has happened. Fakes should record what they do with the Env of their own
+// run, as in
+//
+//	durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
+//		e.Replace(ChargeCard.Bind(func(ctx context.Context, c Charge) (Receipt, error) {
+//			e.EffectOnce(ctx, c.Cents)
+//			return Receipt{}, nil
+//		}))
+//		durangotest.Wait(e, durangotest.Start(e, Fulfil, "order-42", Order{}))
+//	}, definitions...)
+func CrashEverywhere(t *testing.T, f func(t *testing.T, e *Env), definitions ...durango.Registrable) {
+	t.Helper()
+	want, writes := undisturbed(t, f, definitions)
+	again, _ := undisturbed(t, f, definitions)
+	if diff := want.diff(again); diff != "" && !t.Failed() {
+		t.Errorf("two runs without a crash end differently, so that runs with one cannot be compared:\n%s", diff)
+	}
+	if t.Failed() {
+		return
+	}
+	if writes == 0 {
+		t.Fatal("the node wrote nothing, so that it cannot crash anywhere")
+	}
+	step := 1
+	if testing.Short() {
+		step = (writes + 24) / 25
+	}
+	// Writes may come in other groups than before, so the last is where
+	// no crash happens any more.
+	for n := 1; ; n += step {
+		for _, fate := range []fate{cutBefore, cutAfter} {
+			tap := &tap{at: n, fate: fate}
+			ok := t.Run(fmt.Sprintf("crash_%s_write_%d", fate, n), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { crash(t, f, tap, want, definitions) })
+			})
+			if !ok {
+				return
+			}
+			if tap.point == "" && n > writes {
+				return
+			}
+		}
+	}
+}
+
+func undisturbed(t *testing.T, f func(*testing.T, *Env), definitions []durango.Registrable) (state, int) {
+	t.Helper()
+	var s state
+	tap := &tap{}
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t, tap, definitions)
+		defer e.close()
+		f(t, e)
+		tap.stop()
+		s = e.state()
+	})
+	return s, tap.count
+}
+
+// crash runs f with a crash and compares how it ends.
+func crash(t *testing.T, f func(*testing.T, *Env), tap *tap, want state, definitions []durango.Registrable) {
+	e := newEnv(t, tap, definitions)
+	defer e.close()
+	defer func() {
+		if t.Failed() && tap.point != "" {
+			t.Logf("the node crashed just %s write %d, %s", tap.fate, tap.at, tap.point)
+		}
+	}()
+	f(t, e)
+	tap.stop()
+	if diff := want.diff(e.state()); diff != "" {
+		t.Errorf("the program does not end as it does without a crash (- without, + with the crash):\n%s", diff)
+	}
+}
+
+// settleLimit is how long [CrashEverywhere] waits for what has not ended.
+const settleLimit = time.Hour
+
+// fate is what becomes of a write.
+type fate int
+
+const (
+	written fate = iota
+	cutBefore
+	cutAfter
+)
+
+func (f fate) String() string {
+	switch f {
+	case cutBefore:
+		return "before"
+	case cutAfter:
+		return "after"
+	}
+	return "without"
+}
+
+// tap counts the writes of all nodes and decides the fate of one. A nil tap
+// lets all pass.
+type tap struct {
+	at   int // the number of the write, from 1
+	fate fate
+
+	mu      sync.Mutex
+	stopped bool
+	count   int
+	point   string // what the node crashed at, once it has
+}
+
+func (t *tap) next(what func() string) fate {
+	if t == nil {
+		return written
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped {
+		return written
+	}
+	if t.count++; t.count != t.at || t.fate == written {
+		return written
+	}
+	t.point = what()
+	return t.fate
+}
+
+// stop lets everything pass from now on.
+func (t *tap) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stopped = true
+}
+
+// state is how a run ended: lines by what they are about.
+type state struct {
+	instances []string
+	effects   []string
+}
+
+// state waits until everything has ended, for a while, and returns how.
+func (e *Env) state() (s state) {
+	ctx, cancel := context.WithTimeout(e.ctx, settleLimit)
+	defer cancel()
+	for ctx.Err() == nil {
+		changed, _ := e.world.changes()
+		if len(e.world.instances(provider.Pending, provider.Running)) == 0 {
+			break
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+	for _, row := range e.world.instances() {
+		if !row.Status.Open() {
+			row, _ = e.world.Get(context.Background(), provider.Target{Key: row.Key}) // whole
+			s.instances = append(s.instances, outcome(&row))
+		}
+	}
+	s.effects = e.Effects()
+	return s
+}
+
+// outcome is how an instance ended, in full.
+func outcome(row *provider.Instance) string {
+	text := fmt.Sprintf("instance %q, %s %s: %s", row.ID, row.Name, row.Version, row.Status)
+	if len(row.CustomStatus) > 0 {
+		text += ", status " + string(row.CustomStatus)
+	}
+	end, err := history.DecodeMessage(row.Outcome)
+	if err != nil {
+		return text + ", " + err.Error()
+	}
+	if len(end.Payload) > 0 {
+		text += ", output " + string(end.Payload)
+	}
+	if end.Text != "" {
+		text += ", " + end.Text
+	}
+	for f := end.Failure; f != nil; f = f.Cause {
+		text += fmt.Sprintf(", %s %q", f.Code, f.Message)
+		if f.Code != durango.CodePanic { // whose detail is a stack
+			text += string(f.Detail)
+		}
+	}
+	return text
+}
+
+// diff returns the lines that only one of two states has, or nothing.
+func (s state) diff(with state) string {
+	return diffLines("", s.instances, with.instances) + diffLines("effect ", s.effects, with.effects)
+}
+
+func diffLines(label string, a, b []string) (text string) {
+	count := map[string]int{}
+	for _, line := range b {
+		count[line]++
+	}
+	for _, line := range a {
+		if count[line]--; count[line] < 0 {
+			text += "- " + label + line + "\n"
+		}
+	}
+	for _, line := range b {
+		if count[line] > 0 {
+			count[line]--
+			text += "+ " + label + line + "\n"
+		}
+	}
+	return text
+}
