@@ -93,7 +93,10 @@ func survive(t *testing.T, o *outage) {
 				ev := history.Event{Kind: history.SignalReceived, Name: "n", Payload: []byte(fmt.Sprint(i))}
 				m := provider.Message{To: target, ID: fmt.Sprint(i), Payload: history.AppendMessage(nil, &ev)}
 				r, err := c.Send(context.Background(), m)
-				if err != nil || r.Err != nil {
+				// The ID of a message is forgotten with its instance: what is sent
+				// again after a lost reply may find it ended, by that message.
+				ended := o.method == "Send" && o.lost && i == 3 && errors.Is(r.Err, provider.ErrNotOpen)
+				if err != nil || r.Err != nil && !ended {
 					t.Errorf("signal %d to %s: %v, %v", i, id, err, r.Err)
 				}
 				time.Sleep(5 * time.Millisecond)
