@@ -15,8 +15,9 @@ type Future[T any] struct {
 	src   replay.Source
 	d     *declaration  // whose result it is; nil for timers and coroutines
 	scope *replay.Scope // of a coroutine
-	// waiting is set while somebody waits for the queue of a signal. Two could
-	// each be handed a signal, and a future has room for one.
+	ch    *Chan[T]      // whose value it is, or nil
+	// waiting is set while somebody waits for the queue of a signal or channel.
+	// Two could each be handed one, and a future has room for one.
 	waiting bool
 	done    bool
 	value   T
@@ -108,7 +109,7 @@ func (f *Future[T]) begin(ctx *Context) {
 		return
 	}
 	if f.waiting {
-		ctx.x.fail(fmt.Errorf("a future of signal %q is awaited twice at once; call Next for each wait", f.d.name))
+		ctx.x.fail(fmt.Errorf("a future of %s %q is awaited twice at once; call Next for each wait", f.d.what, f.d.name))
 	}
 	f.waiting = true
 }
@@ -130,6 +131,10 @@ func (f *Future[T]) settle(ctx *Context, e *history.Event) {
 		}
 	case *replay.Queue:
 		f.done = true
+		if f.ch != nil {
+			f.value = f.ch.take()
+			return
+		}
 		if err := decode(e.Payload, &f.value); err != nil {
 			f.value = *new(T)
 			f.err = decodeError[T](fmt.Sprintf("signal %q", f.d.name), err)

@@ -284,6 +284,45 @@ var programs = map[string]func(p prog) history.Event{
 		p.next("end")
 		return completed("")
 	},
+	// Who waits for a gate goes on in the order of arrival; nothing is recorded.
+	"gate": func(p prog) history.Event {
+		g := p.NewGate()
+		for _, name := range []string{"first", "second"} {
+			p.Spawn(func() {
+				i, _ := p.Wait(p.Root(), g)
+				p.printf("%s won %d", name, i)
+			})
+		}
+		p.next("open")
+		g.Open()
+		g.Open()
+		i, e := p.Wait(nil, p.NewOpenGate(), g)
+		w := p.NewWaiter()
+		defer w.Close()
+		w.Add(7, g)
+		w.Add(8, p.NewOpenGate())
+		a, _ := w.Next()
+		b, _ := w.Next()
+		p.printf("opened: %d %v %d %d", i, e != nil, a, b)
+		p.next("end")
+		return completed("")
+	},
+	// A queue that the code fills is offered as signals are, and is not carried.
+	"own-queue": func(p prog) history.Event {
+		q := p.NewQueue()
+		for _, name := range []string{"first", "second"} {
+			p.Spawn(func() {
+				i, _ := p.Wait(p.Root(), q)
+				p.printf("%s won %d", name, i)
+			})
+		}
+		for range 3 {
+			p.next("push")
+			q.Push()
+			p.printf("has %d", q.Len())
+		}
+		return history.Event{Kind: history.ContinuedAsNew}
+	},
 	"schedule-and-cancel": func(p prog) history.Event {
 		op, t, c := p.act("a"), p.timer(5), p.child("kid")
 		p.Cancel(op)

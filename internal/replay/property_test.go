@@ -44,7 +44,10 @@ func checkGenerated(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	body := generate(r, 3)
 	programs[name] = func(p prog) history.Event {
-		g := &generated{prog: p, scopes: []*Scope{p.Root()}}
+		g := &generated{prog: p, scopes: []*Scope{p.Root()}, pipe: p.NewQueue()}
+		for i := range g.gates {
+			g.gates[i] = p.NewGate()
+		}
 		g.run(body)
 		if r := seed % 3; r == 0 {
 			return history.Event{Kind: history.ContinuedAsNew}
@@ -173,6 +176,8 @@ const (
 	doCollect
 	doSend
 	doExpire
+	doGate
+	doPush
 	verbs
 )
 
@@ -198,6 +203,8 @@ type generated struct {
 	ops    []*Op
 	tasks  []*Task
 	scopes []*Scope
+	gates  [3]*Gate
+	pipe   *Queue
 }
 
 func (g *generated) run(block []stmt) {
@@ -270,6 +277,20 @@ func (g *generated) step(s stmt) {
 			c.Cancel("in time")
 		}
 		g.printf("expired %v: %s", c.Expired(), c.Reason())
+	case doGate:
+		if gate := g.gates[s.a%3]; s.b%2 == 0 {
+			gate.Open()
+		} else {
+			i, _ := g.Wait(scope, g.Root(), gate)
+			g.printf("gate %d", i)
+		}
+	case doPush:
+		if s.b%2 == 0 {
+			g.pipe.Push()
+		} else {
+			i, _ := g.Wait(scope, g.Root(), g.pipe, op(s.a))
+			g.printf("pipe %d", i)
+		}
 	case doCancelScope:
 		if scope != g.Root() {
 			scope.Cancel("")

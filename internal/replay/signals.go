@@ -17,6 +17,7 @@ type Queue struct {
 	granted int     // signals offered and not yet consumed
 	items   []arrival
 	head    int
+	own     bool // the code pushes; what is left is no signal to carry
 }
 
 type arrival struct {
@@ -28,6 +29,18 @@ type arrival struct {
 func (m *Machine) Signals(name string) *Queue {
 	m.enter()
 	return m.queue(name)
+}
+
+// NewQueue makes a queue of the code's own, which Push fills.
+func (m *Machine) NewQueue() *Queue {
+	m.enter()
+	return &Queue{m: m, own: true}
+}
+
+// Push puts an item, an empty event, into a queue of the code's own.
+func (q *Queue) Push() {
+	q.m.enter()
+	q.push(&history.Event{})
 }
 
 func (m *Machine) queue(name string) *Queue {
@@ -73,17 +86,22 @@ func (q *Queue) push(e *history.Event) {
 	m := q.m
 	m.arrived++
 	q.items = append(q.items, arrival{m.arrived, *e})
-	m.unread++
-	m.bytes += eventSize + len(e.Payload)
+	q.account(e, 1)
 	q.offer()
+}
+
+func (q *Queue) account(e *history.Event, n int) {
+	q.m.bytes += n * (eventSize + len(e.Payload))
+	if !q.own {
+		q.m.unread += n
+	}
 }
 
 // pop removes the first signal. What it returns is valid until the next pop.
 func (q *Queue) pop() *history.Event {
 	m := q.m
 	m.taken = q.items[q.head].e
-	m.unread--
-	m.bytes -= eventSize + len(m.taken.Payload)
+	q.account(&m.taken, -1)
 	q.items[q.head] = arrival{}
 	q.head++
 	switch {
