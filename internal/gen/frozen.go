@@ -102,7 +102,7 @@ func literal(call *ast.CallExpr, i int) (string, bool) {
 
 // checkRemoved reports what the store may hold and nothing would run any more.
 func (u *unit) checkRemoved(frozen map[durable]token.Pos, handles []*handle) {
-	var added []string
+	added := map[kind][]string{}
 	kept := map[durable]bool{}
 	names := map[durable]bool{} // without version
 	for _, h := range handles {
@@ -111,7 +111,7 @@ func (u *unit) checkRemoved(frozen map[durable]token.Pos, handles []*handle) {
 			d := durable{h.kind, h.name, f.version}
 			kept[d] = true
 			if _, was := frozen[d]; !was {
-				added = append(added, fmt.Sprintf("%s at %s", f, u.position(f.pos)))
+				added[h.kind] = append(added[h.kind], fmt.Sprintf("%s at %s", f, u.position(f.pos)))
 			}
 		}
 	}
@@ -131,8 +131,8 @@ func (u *unit) checkRemoved(frozen map[durable]token.Pos, handles []*handle) {
 		if d.kind == orchestration && d.version != defaultVersion {
 			claim += " version=" + d.version
 		}
-		if len(added) > 0 {
-			claim += " (new: " + strings.Join(added, ", ") + ")"
+		if fresh := added[d.kind]; len(fresh) > 0 {
+			claim += " (new: " + strings.Join(fresh, ", ") + ")"
 		}
 		u.problem(at, fmt.Sprintf("no directive claims the %s %q any more, and the store may hold it: if its function was renamed, "+
 			"add %s; to give the name up, pass --accept-removed", d.kind, d.name, claim))

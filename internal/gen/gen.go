@@ -159,8 +159,8 @@ func Generate(ctx context.Context, o Options, patterns ...string) ([]File, error
 // generate returns the file of a package, nil if it has none and needs none.
 // It reports problems of the package to u.
 func (u *unit) generate(acceptRemoved bool) (*File, error) {
-	if u.Types == nil || u.dir == "" {
-		return nil, nil // and u.problems says why
+	if u.Types == nil || u.dir == "" || len(u.problems) > 0 {
+		return nil, nil // it could not be read
 	}
 	path := u.path()
 	old, err := os.ReadFile(path)
@@ -173,7 +173,7 @@ func (u *unit) generate(acceptRemoved bool) (*File, error) {
 		return nil, nil
 	}
 	handles := u.handles(functions)
-	if !acceptRemoved {
+	if !acceptRemoved && len(u.problems) == 0 { // else some names are only not known yet
 		u.checkRemoved(frozen, handles)
 	}
 	if len(u.problems) > 0 {

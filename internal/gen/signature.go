@@ -234,11 +234,26 @@ func (u *unit) reason(n ast.Node) string {
 			return e.Msg
 		}
 	}
-	// A package that cannot be imported is reported once, at its import.
-	for _, e := range u.TypeErrors {
-		if strings.HasPrefix(e.Msg, "could not import") {
-			return e.Msg
+	// A package that cannot be imported is reported at its import only.
+	for path, p := range u.Imports {
+		for _, e := range p.Errors {
+			if u.mentions(n, path) {
+				return strings.Join(strings.Fields(e.Msg), " ") // it may have lines
+			}
 		}
 	}
 	return "the package does not build"
+}
+
+// mentions reports whether a type names something of the package with that
+// path.
+func (u *unit) mentions(n ast.Node, path string) (found bool) {
+	ast.Inspect(n, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok {
+			name, ok := u.TypesInfo.Uses[id].(*types.PkgName)
+			found = found || ok && name.Imported().Path() == path
+		}
+		return !found
+	})
+	return found
 }
