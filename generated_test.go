@@ -145,7 +145,7 @@ type program struct {
 }
 
 func newProgram(ctx *durango.Context) *program {
-	return &program{sem: durango.NewSemaphore(ctx, 2), ch: durango.NewChan[int](ctx, 2)}
+	return &program{sem: durango.NewSemaphore(ctx, 1), ch: durango.NewChan[int](ctx, 2)}
 }
 
 func (p *program) printf(format string, args ...any) {
