@@ -67,6 +67,8 @@ func use(ctx *durango.Context, rt *durango.Runtime, c *durango.Client, bg contex
 		{"case of something else", `switch ctx.Select() { case c: }`, `f := sig.Next(ctx); switch ctx.Select(f) { case f: }`, "Client"},
 		{"all of different types", `_, err = durango.All(ctx, sig.Next(ctx), act.Go(ctx, 1))`,
 			`_, err = durango.All(ctx, act.Go(ctx, 2), act.Go(ctx, 1))`, "does not match"},
+		{"undo with another input", `_, err = durango.RunSaga(ctx, func(s *durango.Saga) (int, error) { durango.Undo(s, act, true); return 1, nil })`,
+			`_, err = durango.RunSaga(ctx, func(s *durango.Saga) (int, error) { durango.Undo(s, act, 1); return 1, nil })`, "cannot use true"},
 		{"continue with another input", `_, err = orc.ContinueAsNew(ctx, "text")`, `_, err = orc.ContinueAsNew(ctx, 1)`, "cannot use"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

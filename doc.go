@@ -13,8 +13,19 @@
 //
 // Everything is called through its handle, with two verbs and one wait:
 // Call waits for the result, Go returns a [Future], and [Future.Await] waits
-// for that. [Context.Select] waits for the first of several futures,
-// [Context.Join] and [All] for all, [Go] runs a coroutine.
+// for that.
+//
+//	Select       the first of several futures; Race cancels the others
+//	Join, All    all of them, of any types or of one; All returns at the first error
+//	Settle       all of them, each with its own error
+//	AsCompleted  one after another, in the order in which they become ready
+//	Go           a coroutine, and the future of what it returns
+//	WithCancel   a part of the work that can be ended, WithTimeout one that
+//	             ends by itself; Detach is for what must be done nevertheless
+//	RunSaga      steps that are undone together
+//
+// [Mutex], [Semaphore] and [Chan] are for coroutines among themselves. They emit
+// nothing, and are where they were after a replay.
 //
 // A [Client] starts orchestrations and sends signals, from anywhere that can
 // reach the store; a [Run] is its view of one instance.
@@ -65,7 +76,8 @@
 //
 //	situation                                                sentinel
 //	a request to cancel; a canceled future, child or run     ErrCanceled
-//	an activity's timeout passed                             ErrTimeout
+//	the timeout of an activity or of WithTimeout passed      ErrTimeout
+//	a saga could not undo what it had done                   ErrNotCompensated *CompensationError
 //	no worker took it within ScheduleToStart                 ErrNoWorker
 //	its worker died, and no attempt is left                  ErrWorkerLost
 //	it panicked                                              ErrPanic
@@ -80,5 +92,6 @@
 //	a history is of code that is not registered              ErrNotRegistered *ReplayError
 //
 // An orchestration that was asked to cancel and returns ErrCanceled, wrapped or
-// not, ends as Canceled; any other error ends it as Failed.
+// not, ends as Canceled; any other error ends it as Failed, and so does
+// ErrNotCompensated beside ErrCanceled.
 package durango
