@@ -21,8 +21,10 @@ type genView struct {
 type genFileView struct {
 	Path string `json:"path"`
 	// Status is what was done: unchanged, written or removed; with --check it
-	// is unchanged or stale.
+	// is unchanged or stale. It is skipped when all directives are in files
+	// that are not built now, but under a condition.
 	Status         string `json:"status"`
+	Condition      string `json:"condition,omitempty"`
 	Activities     int    `json:"activities"`
 	Orchestrations int    `json:"orchestrations"`
 }
@@ -54,6 +56,10 @@ The name in the store is name=, else the function's in kebab-case. It is
 schema: gen fails when a name or a version that the file declares would
 disappear. Add name= to a function that was renamed; --accept-removed gives
 up names that no store holds.
+
+Build constraints of files with directives are those of the file too. A package
+that has directives only in files that are not built now is skipped: pass
+--tags, or set GOOS and GOARCH.
 
 To run it with go generate, run this once in your module:
 
@@ -91,8 +97,10 @@ func (a *app) gen(cmd *cobra.Command, files []gen.File, check bool) error {
 	var stale []string
 	for i := range files {
 		f := &files[i]
-		row := genFileView{displayPath(f.Path), "unchanged", f.Activities, f.Orchestrations}
+		row := genFileView{displayPath(f.Path), "unchanged", f.Skipped, f.Activities, f.Orchestrations}
 		switch {
+		case f.Skipped != "":
+			row.Status = "skipped"
 		case !f.Stale():
 		case check:
 			row.Status = "stale"
@@ -118,6 +126,8 @@ func (a *app) gen(cmd *cobra.Command, files []gen.File, check bool) error {
 			case "written":
 				fmt.Fprintf(w, "wrote %s (%s, %s)\n", f.Path, count(f.Activities, "activity", "activities"),
 					count(f.Orchestrations, "orchestration", "orchestrations"))
+			case "skipped":
+				fmt.Fprintf(w, "skipped %s: its functions are built only if %s\n", f.Path, f.Condition)
 			case "removed":
 				fmt.Fprintf(w, "removed %s\n", f.Path)
 			}

@@ -2,10 +2,12 @@ package cli_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -40,9 +42,26 @@ func TestScripts(t *testing.T) {
 			env.Setenv("DURANGO_STORE", "sqlite:store.db")
 			// The race detector's pause at the end of a process adds up here.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
-			return nil
+			return goEnv(env)
 		},
 	})
+}
+
+// goEnv lets scripts run the go command on a module of their own that uses this
+// one, which is in $ROOT.
+func goEnv(env *testscript.Env) error {
+	out, err := exec.Command("go", "env", "-json", "GOCACHE", "GOMODCACHE", "GOMOD").Output()
+	if err != nil {
+		return err
+	}
+	var vars map[string]string
+	if err := json.Unmarshal(out, &vars); err != nil {
+		return err
+	}
+	env.Setenv("GOCACHE", vars["GOCACHE"])
+	env.Setenv("GOMODCACHE", vars["GOMODCACHE"])
+	env.Setenv("ROOT", filepath.Dir(vars["GOMOD"]))
+	return nil
 }
 
 // exits CODE PROGRAM ARGS… runs a program and checks its exit code.

@@ -51,6 +51,10 @@ type File struct {
 	// How many of each the file declares. Versions of one orchestration count
 	// once.
 	Activities, Orchestrations int
+	// Skipped is set when the package has directives only in files that are not
+	// built now: it is their condition, as in "linux && amd64". The file is not
+	// looked at. Platforms and tags are the go command's; see Options.
+	Skipped string
 }
 
 // Stale reports whether the file must be written or removed.
@@ -169,6 +173,9 @@ func (u *unit) generate(acceptRemoved bool) (*File, error) {
 	}
 	frozen := u.frozen(path, old, acceptRemoved)
 	functions := u.functions()
+	if u.skipped != "" && len(u.problems) == 0 {
+		return &File{Path: path, Old: old, New: old, Skipped: u.skipped}, nil
+	}
 	if len(functions) == 0 && old == nil {
 		return nil, nil
 	}

@@ -51,6 +51,9 @@ type unit struct {
 	imported map[string]token.Position
 	// outside are the files that are no part of this build, and tests.
 	outside []*ast.File
+	// skipped is the condition under which the package has directives, when it
+	// has none in this build.
+	skipped string
 }
 
 func newUnit(base string, p *packages.Package) (*unit, error) {

@@ -42,6 +42,7 @@ func (f *function) String() string {
 // functions returns what the package declares. It reports what cannot be, and
 // directives in files that the generated one cannot refer to.
 func (u *unit) functions() (found []*function) {
+	inside := 0
 	for _, file := range u.Syntax {
 		name := u.fileName(file)
 		if name == u.path() {
@@ -49,6 +50,7 @@ func (u *unit) functions() (found []*function) {
 		}
 		condition := constraintOf(file, name)
 		for _, d := range u.directives(file) {
+			inside++
 			f := &function{declared: d, condition: condition}
 			if u.checkSignature(f) {
 				found = append(found, f)
@@ -58,11 +60,16 @@ func (u *unit) functions() (found []*function) {
 	for _, file := range u.outside {
 		name := u.fileName(file)
 		for _, d := range u.directives(file) {
-			text := fmt.Sprintf("this file is not built now (its condition is %s): generate with --tags, or with GOOS and GOARCH set", constraintOf(file, name))
-			if strings.HasSuffix(name, "_test.go") {
-				text = "this is a file of tests, which " + FileName + " cannot refer to"
+			condition := constraintOf(file, name)
+			switch {
+			case strings.HasSuffix(name, "_test.go"):
+				u.problem(d.pos, "this is a file of tests, which "+FileName+" cannot refer to")
+			case inside == 0:
+				u.skipped = condition
+			default:
+				u.problem(d.pos, fmt.Sprintf("this file is not built now (only if %s), but other files with directives are: "+
+					"what one %s refers to must be built together", condition, FileName))
 			}
-			u.problem(d.pos, text)
 		}
 	}
 	if len(found) > 0 {
