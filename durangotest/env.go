@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -71,8 +70,12 @@ func newEnv(t *testing.T, tap *tap, definitions []durango.Registrable) *Env {
 	e.ctx, e.cancel = ctx, func(cause error) { cancel(cause); stop() }
 	e.world.failed = e.turnFailed
 	e.client = durango.NewClient(e.world)
-	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	e.fleet = newFleet(e.world, tap, logger, definitions)
+	e.fleet = newFleet(e.world, tap, newLogger(t), definitions)
+	e.fleet.stuck = func() {
+		const text = "nothing has happened for 30 days of virtual time but that activities run: one of them may wait for something for ever"
+		t.Error(text)
+		e.cancel(errors.New(text))
+	}
 	background, end := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -60,6 +60,25 @@ var failures = []struct {
 		want: []string{`check replay of instance "it": the orchestration is not deterministic: turn 1`, `-> ActivityScheduled #1 "step"`},
 	},
 	{
+		name: "CheckReplay_last_turn",
+		run: func(t *testing.T) {
+			durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+				durangotest.Wait(e, durangotest.Start(e, prog, "it", 1))
+				flip = 1
+				e.CheckReplay()
+			}, step, prog.Bind(func(ctx *durango.Context, n int) (int, error) {
+				for range 3 {
+					n, _ = step.Call(ctx, n)
+				}
+				if flip == 1 {
+					return 0, errors.New("flipped")
+				}
+				return n, nil
+			}))
+		},
+		want: []string{"replay turn 4", "recorded Completed; emitted Failed"},
+	},
+	{
 		name: "turn_failure",
 		run: func(t *testing.T) {
 			durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {

@@ -30,6 +30,11 @@ type fleet struct {
 	definitions map[durango.Definition]durango.Registrable
 	node        *node // the one that runs, or nil
 
+	// stuck is called when activities have run for so many naps and nothing else
+	// has happened.
+	stuck   func()
+	tooLong int
+
 	cut sync.WaitGroup // nodes that have been cut off and come to their end
 }
 
@@ -41,12 +46,9 @@ type node struct {
 	done chan struct{}
 }
 
-// nap is the time between looks at whether the node still has anything to do.
-const nap = time.Second
-
 func newFleet(w *world, t *tap, logger *slog.Logger, definitions []durango.Registrable) *fleet {
 	return &fleet{
-		world: w, tap: t, logger: logger, lock: make(chan struct{}, 1), definitions: latest(nil, definitions),
+		world: w, tap: t, logger: logger, lock: make(chan struct{}, 1), definitions: latest(nil, definitions), tooLong: tooLong,
 		// What waits is given up soon, so that the node may rest.
 		options: durango.Options{Name: "durangotest", Logger: logger, IdleRelease: nap},
 	}
@@ -76,7 +78,7 @@ func (f *fleet) replace(definitions []durango.Registrable) {
 // runtime makes a runtime with everything defined.
 func (f *fleet) runtime(l *line) (*durango.Runtime, error) {
 	o := f.options
-	o.Logger = slog.New(lineHandler{f.logger.Handler(), l})
+	o.Logger = slog.New(nodeHandler{Handler: f.logger.Handler(), line: l})
 	rt, err := durango.New(l, o)
 	if err != nil {
 		return nil, err
@@ -93,32 +95,77 @@ func (f *fleet) run(ctx context.Context) {
 		f.halt()
 		<-f.lock
 	}()
+	still := 0 // naps without a change
 	for ctx.Err() == nil {
 		changed, _ := f.world.changes()
-		rest := f.world.quiet(f.known())
-		var severed <-chan struct{}
-		if rest > nap {
-			f.lock <- struct{}{}
-			f.halt()
-			<-f.lock
-		} else {
-			rest = nap
-			if n := f.ensure(); n != nil {
-				changed, severed = nil, n.line.cut
-			}
+		o := f.world.outlook(f.known())
+		if o.busy || o.due && still < patience || o.next <= nap {
+			still = f.work(ctx, changed, still)
+			continue
 		}
-		t := time.NewTimer(rest)
-		if rest > forever { // so that a test in which all wait is seen to hang
-			t.Stop()
+		f.lock <- struct{}{}
+		halted := f.halt()
+		<-f.lock
+		// A node that leaves changes the store: look again.
+		if !halted && f.rest(ctx, changed, o.next) {
+			still = 0
 		}
-		select {
-		case <-changed:
-		case <-severed:
-		case <-t.C:
-		case <-ctx.Done():
-		}
-		t.Stop()
 	}
+}
+
+const (
+	// nap is the time between looks at whether a node still has anything to do.
+	nap = time.Second
+	// patience is how many naps a node has to take what is due. What it has not
+	// taken by then is not for it: an activity in another pool, for example.
+	patience = 10
+	// tooLong is how many naps activities may run without anything happening.
+	// It is 30 days, and nearly a minute of real time.
+	tooLong = 30 * 24 * 3600
+)
+
+// work lets a node run for a nap. It returns how many naps have passed without
+// a change.
+func (f *fleet) work(ctx context.Context, changed <-chan struct{}, still int) int {
+	var severed <-chan struct{}
+	if n := f.ensure(); n != nil {
+		severed = n.line.cut
+	}
+	t := time.NewTimer(nap)
+	defer t.Stop()
+	select {
+	case <-severed:
+		return 0
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	select {
+	case <-changed:
+		return 0
+	default:
+	}
+	if still++; still == f.tooLong {
+		f.stuck()
+	}
+	return still
+}
+
+// rest waits until there is something to do. It reports whether there is, and
+// not only ctx has ended.
+func (f *fleet) rest(ctx context.Context, changed <-chan struct{}, next time.Duration) bool {
+	var due <-chan time.Time
+	if next < forever { // else let a test in which all wait be seen to hang
+		t := time.NewTimer(next)
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-changed:
+	case <-due:
+	case <-ctx.Done():
+		return false
+	}
+	return true
 }
 
 // forever is longer than any timer of a test.
@@ -160,37 +207,19 @@ func (f *fleet) ensure() *node {
 	return n
 }
 
-// halt shuts the node down, if there is one. One that has been cut off comes
+// halt shuts the node down and reports whether there was one. One that has been cut off comes
 // to its end by itself: nobody may have to wait for it. The caller has the lock.
-func (f *fleet) halt() {
+func (f *fleet) halt() bool {
 	n := f.node
 	if n == nil {
-		return
+		return false
 	}
 	f.node = nil
 	n.stop()
 	if n.line.alive() {
 		<-n.done
-		return
+	} else {
+		f.cut.Go(func() { <-n.done })
 	}
-	f.cut.Go(func() { <-n.done })
-}
-
-// lineHandler drops what a node logs that has been cut off: nobody would hear
-// it.
-type lineHandler struct {
-	slog.Handler
-	line *line
-}
-
-func (h lineHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return h.line.alive() && h.Handler.Enabled(ctx, l)
-}
-
-func (h lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return lineHandler{h.Handler.WithAttrs(attrs), h.line}
-}
-
-func (h lineHandler) WithGroup(name string) slog.Handler {
-	return lineHandler{h.Handler.WithGroup(name), h.line}
+	return true
 }

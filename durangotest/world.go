@@ -199,31 +199,42 @@ func (w *world) Delete(ctx context.Context, t provider.Target, force bool) error
 	return err
 }
 
-// quiet returns how long nothing will happen by itself that a node with these
-// definitions would have a part in: zero when there is something to do, and
-// nearly for ever when all wait for something from outside.
-func (w *world) quiet(known map[durango.Definition]bool) time.Duration {
-	ctx := context.Background()
+// outlook is what a node with certain definitions has before it.
+type outlook struct {
+	// busy: a node holds something.
+	busy bool
+	// due: something waits that a node should take.
+	due bool
+	// next is the time until something that waits becomes due; nearly for ever
+	// when nothing will by itself.
+	next time.Duration
+}
+
+func (w *world) outlook(known map[durango.Definition]bool) (o outlook) {
 	now := time.Now().UnixNano()
 	next := provider.Never
+	at := func(t int64) {
+		if t <= now {
+			o.due = true
+		} else {
+			next = min(next, t)
+		}
+	}
 	for _, row := range w.instances(provider.Pending, provider.Running) {
-		if row.Owner != 0 {
-			return 0
+		o.busy = o.busy || row.Owner != 0
+		if row.Owner == 0 && runs(known, &row) {
+			at(row.WakeAt)
 		}
-		if runs(known, &row) {
-			next = min(next, row.WakeAt)
-		}
-		tasks, _ := w.Tasks(ctx, row.Key) // an open memory store does not fail
+		tasks, _ := w.Tasks(context.Background(), row.Key) // an open memory store does not fail
 		for _, t := range tasks {
-			switch {
-			case t.Holder != 0:
-				return 0
-			case known[durango.Definition{Kind: "activity", Name: t.Name}]:
-				next = min(next, t.VisibleAt)
+			o.busy = o.busy || t.Holder != 0
+			if t.Holder == 0 && known[durango.Definition{Kind: "activity", Name: t.Name}] {
+				at(t.VisibleAt)
 			}
 		}
 	}
-	return time.Duration(max(0, next-now))
+	o.next = time.Duration(next - now)
+	return o
 }
 
 // runs reports whether a node with these definitions would claim an instance.
