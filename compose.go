@@ -26,7 +26,7 @@ type Result[T any] struct {
 
 // Settle waits until all futures are ready and returns their results in the
 // order of the arguments. It does not fail: each result has its own error. When
-// ctx ends, those that were not ready have the error of [Context.Err], and
+// ctx ends, those that were not settled have the error of [Context.Err], and
 // nothing is canceled that was not asked for with ctx. A nil future leaves a
 // zero Result.
 func Settle[T any](ctx *Context, futures ...*Future[T]) []Result[T] {
@@ -55,7 +55,8 @@ func (f *Future[T]) result(ctx *Context) Result[T] {
 //
 // Breaking out cancels nothing, and what did not come can be awaited as before.
 // Every future comes once, except nil ones: when ctx ends, those that are left
-// come at once, with the error of [Context.Err].
+// come at once, in the order of the arguments, with the error of [Context.Err]
+// unless they were settled before.
 func AsCompleted[T any](ctx *Context, futures ...*Future[T]) iter.Seq2[int, Result[T]] {
 	return func(yield func(int, Result[T]) bool) {
 		left := 0

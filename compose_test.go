@@ -267,3 +267,29 @@ func TestAllSignals(t *testing.T) {
 	waits(h)
 	want(h.signal("counted", 4), "1 false;0 true;2 false;3;true;4 timed out after 1m0s")
 }
+
+// What is canceled in the very moment in which something becomes ready has been
+// canceled: the loop gets what is left in the order of the arguments.
+func TestAsCompletedIsCanceledWithAResult(t *testing.T) {
+	o := durango.DefineOrchestration("o", func(ctx *durango.Context, _ durango.None) (string, error) {
+		part, cancel := ctx.WithCancel()
+		f := double.Go(ctx, 1)
+		first := durango.Go(ctx, func(ctx *durango.Context) (int, error) {
+			defer cancel("enough")
+			return f.Await(ctx)
+		})
+		if err := ctx.Sleep(0); err != nil { // so that first waits before the loop does
+			return "", err
+		}
+		trace := ""
+		for i, r := range durango.AsCompleted(part, never.Next(ctx), f, first) {
+			trace += fmt.Sprintf("%d: %d %v; ", i, r.Value, r.Err)
+		}
+		return trace, nil
+	})
+	h := newHarness(t, o, double)
+	h.hold = true
+	h.start("o", nil).advance(0)
+	h.hold = false
+	want(h.deliver(), "0: 0 canceled: enough; 1: 2 <nil>; 2: 2 <nil>; ")
+}
