@@ -316,7 +316,7 @@ var programs = map[string]func(p prog) history.Event{
 				p.printf("%s won %d", name, i)
 			})
 		}
-		for range 3 {
+		for range 4 {
 			p.next("push")
 			q.Push()
 			p.printf("has %d", q.Len())
