@@ -115,7 +115,9 @@ func (e *Engine) giveBack(node provider.NodeKey) {
 	if len(batch) == 0 || node == 0 {
 		return
 	}
-	if _, err := e.store.FinishTasks(e.ctx, node, batch); err != nil {
+	ctx, cancel := context.WithTimeout(e.ctx, e.o.DrainTimeout)
+	defer cancel()
+	if _, err := e.store.FinishTasks(ctx, node, batch); err != nil {
 		e.o.Logger.Warn("tasks could not be given back; leaving returns them", "error", err)
 	}
 }
