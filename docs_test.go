@@ -112,7 +112,11 @@ func snippets(page string) (found []snippet) {
 var (
 	docLink = regexp.MustCompile(`\]\(([^)#]*)(#[^)]*)?\)`)
 	docName = regexp.MustCompile(`\b(durango|durangotest|sqlite|cli)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
+	docVar  = regexp.MustCompile("`(ctx|e)\\.([A-Z]\\w*)")
 )
+
+// docVars are the variables that prose has, with their types.
+var docVars = map[string][2]string{"ctx": {"durango", "Context"}, "e": {"durangotest", "Env"}}
 
 // What the guide links to is there, and what it names is exported.
 func TestDocsLinksAndNames(t *testing.T) {
@@ -145,6 +149,10 @@ func TestDocsLinksAndNames(t *testing.T) {
 			names++
 			assert.True(t, known[m[2]], "docs/%s names %s, which is not exported", name, m[0])
 			assert.True(t, m[3] == "" || known[m[2]+"."+m[3]], "docs/%s names %s, which is not exported", name, m[0])
+		}
+		for _, m := range docVar.FindAllStringSubmatch(prose(text), -1) {
+			v := docVars[m[1]]
+			assert.True(t, exported[v[0]][v[1]+"."+m[2]], "docs/%s names %s, which %s.%s does not have", name, m[0], v[0], v[1])
 		}
 	}
 	assert.True(t, names > 100, "found only %d names", names)
