@@ -71,13 +71,17 @@ func TestDocsSnippetsAreProgramsThatWork(t *testing.T) {
 	}
 }
 
-// docPages returns the pages of the guide by their file names.
+// docPages returns the pages of the guide by their file names. STATUS.md is
+// none: it names what is not there yet.
 func docPages(t *testing.T) map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob("docs/*.md")
 	assert.NoError(t, err)
 	pages := map[string]string{}
 	for _, p := range paths {
+		if filepath.Base(p) == "STATUS.md" {
+			continue
+		}
 		text, err := os.ReadFile(p)
 		assert.NoError(t, err)
 		pages[filepath.Base(p)] = string(text)
