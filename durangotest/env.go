@@ -102,8 +102,9 @@ func (e *Env) Context() context.Context { return e.ctx }
 func (e *Env) Replace(definitions ...durango.Registrable) { e.fleet.replace(definitions) }
 
 // After calls f when d has passed, on a goroutine of its own, as
-// [time.AfterFunc] does. When the test ends first, f is not called. f may fail
-// the test with t.Error but not with t.Fatal.
+// [time.AfterFunc] does. When the test ends first, f is not called; an f that
+// runs by then is waited for. It may fail the test with t.Error but not with
+// t.Fatal.
 func (e *Env) After(d time.Duration, f func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -208,8 +209,8 @@ func (e *Env) close() {
 		t.Stop()
 	}
 	e.mu.Unlock()
+	e.running.Wait() // a callback whose signal ended the last instance is not cut off
 	e.cancel(errors.New("the test has ended"))
-	e.running.Wait()
 	e.stop()
 	_ = e.world.Close()
 }
