@@ -52,13 +52,7 @@ func (e *Engine) handOver(x *execution) {
 // its commit returns. In a hurry, local tasks are given up as well.
 func (e *Engine) handOverIdle(hurry bool) {
 	e.hurry.Store(hurry)
-	e.mu.Lock()
-	all := make([]*execution, 0, len(e.execs))
-	for _, x := range e.execs {
-		all = append(all, x)
-	}
-	e.mu.Unlock()
-	for _, x := range all {
+	for _, x := range e.all() {
 		x.mu.Lock()
 		if x.state == queued && x.birth == nil { // its turn would only make new work
 			x.state = idle

@@ -162,6 +162,18 @@ func poke(c chan struct{}) {
 	}
 }
 
+// all lists the executions in memory, so that each can be locked: nobody waits
+// for an execution under e.mu.
+func (e *Engine) all() []*execution {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := make([]*execution, 0, len(e.execs))
+	for _, x := range e.execs {
+		all = append(all, x)
+	}
+	return all
+}
+
 // counters are facts that tests and benchmarks read.
 type counters struct {
 	turns, commits, groups, released       atomic.Int64

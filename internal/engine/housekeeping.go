@@ -16,12 +16,7 @@ import (
 func (e *Engine) housekeeping(ctx context.Context) {
 	interval := max(min(e.o.TurnTimeout, e.o.IdleRelease, 4*time.Second)/4, time.Millisecond)
 	for e.await(ctx, nil, interval) {
-		e.mu.Lock()
-		all := make([]*execution, 0, len(e.execs))
-		for _, x := range e.execs {
-			all = append(all, x)
-		}
-		e.mu.Unlock()
+		all := e.all()
 		e.pool.trim()
 		now := time.Now()
 		patience := e.o.IdleRelease

@@ -162,10 +162,11 @@ func (e *Engine) adoptRow(x *execution, row *provider.Instance) {
 func (e *Engine) rebuild(x *execution, l *provider.Loaded) error {
 	e.metrics.rebuilds.Add(1)
 	page := l
+	var decoder history.Decoder // the names of a history are few, and shared
 	for page != nil {
 		next := e.nextPage(x.key, page)
 		for i := range page.Turns {
-			if err := e.replayTurn(x, &page.Turns[i]); err != nil {
+			if err := e.replayTurn(x, &decoder, &page.Turns[i]); err != nil {
 				return err
 			}
 		}
@@ -221,8 +222,8 @@ func (e *Engine) loadTurns(key provider.Key, from int64) (*provider.Loaded, erro
 }
 
 // replayTurn feeds one recorded turn to the machine of x.
-func (e *Engine) replayTurn(x *execution, row *provider.Turn) error {
-	deliveries, commands, err := history.DecodeTurn(row.Events)
+func (e *Engine) replayTurn(x *execution, decoder *history.Decoder, row *provider.Turn) error {
+	deliveries, commands, err := decoder.Turn(row.Events)
 	if err != nil {
 		return fmt.Errorf("turn %d: %w", row.Number, err)
 	}

@@ -185,14 +185,10 @@ func (e *Engine) lostMembership(old provider.NodeKey) {
 	})
 }
 
-// letGo forgets every execution and cancels every held task. It runs on its
-// own goroutine where a caller may hold an execution.
+// letGo forgets every execution and cancels every held task. The caller holds
+// no execution.
 func (e *Engine) letGo() {
 	e.mu.Lock()
-	all := make([]*execution, 0, len(e.execs))
-	for _, x := range e.execs {
-		all = append(all, x)
-	}
 	held := e.held
 	e.held = map[provider.TaskRef]*task{}
 	e.mu.Unlock()
@@ -200,7 +196,7 @@ func (e *Engine) letGo() {
 		t.settled.Store(true)
 		t.ctx.cancel(errCanceled, ErrTaskLost)
 	}
-	for _, x := range all {
+	for _, x := range e.all() {
 		x.mu.Lock()
 		switch {
 		case x.state == gone:
