@@ -3,7 +3,9 @@ package history
 import (
 	"encoding/binary"
 	"errors"
+	"maps"
 	"math"
+	"slices"
 )
 
 // FormatVersion is the version of the encoding written by this package.
@@ -48,6 +50,7 @@ const (
 	fClose
 	fDetached
 	fAttempt
+	fHeader
 
 	fAll = 1<<iota - 1
 )
@@ -135,6 +138,9 @@ func appendFields(b []byte, e *Event, mask uint64) []byte {
 	if mask&fAttempt != 0 {
 		b = binary.AppendVarint(b, e.Attempt)
 	}
+	if mask&fHeader != 0 {
+		b = appendHeader(b, e.Header)
+	}
 	return b
 }
 
@@ -162,6 +168,7 @@ func (e *Event) mask() uint64 {
 	set(e.Close != 0 && e.Close.known(), fClose) // unknown: the default
 	set(e.Detached, fDetached)
 	set(e.Attempt != 0, fAttempt)
+	set(len(e.Header) != 0, fHeader)
 	return m
 }
 
@@ -173,6 +180,8 @@ const (
 	failDetail
 	failFinal
 	failCause
+	failSealed
+	failRetryAfter
 
 	failAll = 1<<iota - 1
 )
@@ -199,6 +208,12 @@ func appendFailure(b []byte, f *Failure) []byte {
 		if !last {
 			m |= failCause
 		}
+		if f.Sealed {
+			m |= failSealed
+		}
+		if f.RetryAfter != 0 {
+			m |= failRetryAfter
+		}
 		b = binary.AppendUvarint(b, m)
 		if f.Code != "" {
 			b = appendString(b, f.Code)
@@ -211,6 +226,9 @@ func appendFailure(b []byte, f *Failure) []byte {
 		}
 		if f.Detail != nil {
 			b = appendBytes(b, f.Detail)
+		}
+		if f.RetryAfter != 0 {
+			b = binary.AppendVarint(b, f.RetryAfter)
 		}
 		if last {
 			return b
@@ -285,6 +303,16 @@ func appendParent(b []byte, p *Parent) []byte {
 	b = appendString(b, p.ID)
 	b = binary.AppendVarint(b, p.Execution)
 	return binary.AppendVarint(b, p.Seq)
+}
+
+// appendHeader writes the fields in the order of their names, so that equal
+// events have equal encodings.
+func appendHeader(b []byte, h map[string]string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(h)))
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		b = appendString(appendString(b, name), h[name])
+	}
+	return b
 }
 
 func appendString(b []byte, s string) []byte {

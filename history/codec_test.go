@@ -98,7 +98,7 @@ func TestRefused(t *testing.T) {
 		}
 		return b
 	}
-	const policy, failure, carried, closePolicy = uint64(1 << 11), uint64(1 << 10), uint64(1 << 13), uint64(1 << 14)
+	const policy, failure, carried, closePolicy, header = uint64(1 << 11), uint64(1 << 10), uint64(1 << 13), uint64(1 << 14), uint64(1 << 17)
 	tests := []struct {
 		name string
 		enc  []byte
@@ -109,12 +109,13 @@ func TestRefused(t *testing.T) {
 		{"version 255", []byte{255}, history.ErrUnknownFormat},
 		{"kind 0", message(0, 0), history.ErrCorrupt},
 		{"kind between deliveries and commands", message(50, 0), history.ErrUnknownFormat},
-		{"kind after the last delivery", message(int(history.SignalRefused)+1, 0), history.ErrUnknownFormat},
+		{"kind after the last delivery", message(int(history.UpdateRequested)+1, 0), history.ErrUnknownFormat},
 		{"kind 255", message(255, 0), history.ErrUnknownFormat},
-		{"next field of an event", message(4, uint64(1<<17)), history.ErrUnknownFormat},
+		{"kind after the last command that ends nothing", message(int(history.PatchMarked)+1, 0), history.ErrUnknownFormat},
+		{"next field of an event", message(4, uint64(1<<18)), history.ErrUnknownFormat},
 		{"last field of an event", message(4, uint64(1<<63)), history.ErrUnknownFormat},
 		{"mask of more than 64 bits", append(message(4), 255, 255, 255, 255, 255, 255, 255, 255, 255, 2), history.ErrCorrupt},
-		{"next field of a failure", message(3, failure, uint64(1<<6)), history.ErrUnknownFormat},
+		{"next field of a failure", message(3, failure, uint64(1<<8)), history.ErrUnknownFormat},
 		{"next field of a policy", message(100, policy, uint64(1<<11)), history.ErrUnknownFormat},
 		{"next close policy", message(102, closePolicy, 3), history.ErrUnknownFormat},
 		{"next kind of backoff", message(100, policy, uint64(1<<5), int64(3)), history.ErrUnknownFormat},
@@ -125,6 +126,8 @@ func TestRefused(t *testing.T) {
 		{"carried event that carries", message(123, carried, 1, 5, carried, 1, 5, 0), history.ErrCorrupt},
 		{"causes too deep", message(3, failure, strings.Repeat(" ", 32)+"\x00"), history.ErrCorrupt},
 		{"string beyond the input", message(5, uint64(1<<2), uint64(1<<40)), history.ErrCorrupt},
+		{"field of a header twice", message(1, header, uint64(2), "a", "1", "a", "2"), history.ErrCorrupt},
+		{"header beyond the input", message(1, header, uint64(1<<40), "a", "1"), history.ErrCorrupt},
 		{"negative length", message(5, uint64(1<<2), uint64(1<<63+5)), history.ErrCorrupt},
 	}
 	for _, tt := range tests {
@@ -313,7 +316,7 @@ type generator struct{ *rand.Rand }
 
 func (g generator) turn() (deliveries, commands []history.Event) {
 	for range g.IntN(4) {
-		deliveries = append(deliveries, g.event(history.Started+history.Kind(g.IntN(int(history.SignalRefused)))))
+		deliveries = append(deliveries, g.event(history.Started+history.Kind(g.IntN(int(history.UpdateRequested)))))
 	}
 	for range g.IntN(4) {
 		k := g.kind()
@@ -367,6 +370,8 @@ func (g generator) fill(v reflect.Value, depth int) {
 			*p = g.bytes()
 		case *[]string:
 			*p = []string{string(g.bytes()), "declined"}
+		case *map[string]string:
+			*p = map[string]string{string(g.bytes()): string(g.bytes()), "traceparent": string(g.bytes())}
 		case **history.Failure:
 			if depth < 5 {
 				*p = &history.Failure{}

@@ -280,6 +280,28 @@ func (d *decoder) event(e *Event, nested bool) {
 	if m&fAttempt != 0 {
 		e.Attempt = d.varint()
 	}
+	if m&fHeader != 0 {
+		e.Header = d.header()
+	}
+}
+
+func (d *decoder) header() map[string]string {
+	n := d.count(2)
+	if n == 0 {
+		return nil // as the encoder has it
+	}
+	h := make(map[string]string, min(n, trusted))
+	for range n {
+		name := d.name()
+		h[name] = d.string()
+		if d.err != nil {
+			break
+		}
+	}
+	if d.err == nil && len(h) != n {
+		d.fail(corrupt("a header has a field twice"))
+	}
+	return h
 }
 
 // carried reads events that were not consumed. They arrived once, so they are
@@ -303,7 +325,7 @@ func (d *decoder) failure() *Failure {
 	at := &first
 	for range maxCauses {
 		m := d.mask(failAll, "failure")
-		f := &Failure{Final: m&failFinal != 0}
+		f := &Failure{Final: m&failFinal != 0, Sealed: m&failSealed != 0}
 		if m&failCode != 0 {
 			f.Code = d.name()
 		}
@@ -315,6 +337,9 @@ func (d *decoder) failure() *Failure {
 		}
 		if m&failDetail != 0 {
 			f.Detail = d.bytes()
+		}
+		if m&failRetryAfter != 0 {
+			f.RetryAfter = d.varint()
 		}
 		*at, at = f, &f.Cause
 		if m&failCause == 0 || d.err != nil {

@@ -24,8 +24,9 @@ type Kind uint8
 const (
 	// Started is the first delivery of every execution. Name and Version
 	// identify the orchestration, Payload is its input, Parent the instance
-	// that awaits it. Once recorded, Target is the instance's own ID and Seq the
-	// number of the execution, so that a history says whose it is.
+	// that awaits it, Carried the values that the execution before left. Once
+	// recorded, Target is the instance's own ID and Seq the number of the
+	// execution, so that a history says whose it is.
 	Started Kind = 1
 	// ActivityCompleted answers ActivityScheduled: Ref, Payload (the result).
 	ActivityCompleted Kind = 2
@@ -45,10 +46,16 @@ const (
 	// SignalRefused answers SignalSent when nobody could receive it: Ref,
 	// Failure.
 	SignalRefused Kind = 9
+	// ValueCarried is a value that the execution before had: Name, Payload. It
+	// stands in ContinuedAsNew and in the Started of the next execution.
+	ValueCarried Kind = 10
+	// UpdateRequested is a request that the code has accepted: Name, Text (the
+	// ID of the request), Payload. One that was rejected is in no turn.
+	UpdateRequested Kind = 11
 )
 
-// The commands. Every command carries Seq, its number within the execution,
-// counted from 1.
+// The commands. Every command but PatchMarked carries Seq, its number within
+// the execution, counted from 1.
 const (
 	// ActivityScheduled asks for an activity: Name, Payload, Pool, Session,
 	// Policy.
@@ -72,6 +79,16 @@ const (
 	TimerCanceled Kind = 107
 	// ChildCanceled asks the child started by command Ref, Target, to cancel.
 	ChildCanceled Kind = 108
+	// ValueSet gives the instance's value Name a new Payload, ValueCleared
+	// removes it.
+	ValueSet     Kind = 109
+	ValueCleared Kind = 110
+	// UpdateAnswered answers an UpdateRequested: Name, Text (the ID of the
+	// request), Payload or Failure.
+	UpdateAnswered Kind = 111
+	// PatchMarked says that the code took the newer branch of the patch Name.
+	// It has no number, so that a program that no longer asks can skip it.
+	PatchMarked Kind = 112
 
 	// Completed ends the execution: Payload is the output.
 	Completed Kind = 120
@@ -80,13 +97,15 @@ const (
 	// Canceled ends the execution after a CancelRequested: Text.
 	Canceled Kind = 122
 	// ContinuedAsNew ends the execution and begins the next: Payload is its
-	// input, Version its version (empty: chosen again), Carried the signals
-	// that nobody had consumed.
+	// input, Version its version (empty: chosen again), Carried the values it
+	// had and the signals that nobody had consumed.
 	ContinuedAsNew Kind = 123
 )
 
 var kindNames = map[Kind]string{
 	Started: "Started", ActivityCompleted: "ActivityCompleted", ActivityFailed: "ActivityFailed",
+	ValueCarried: "ValueCarried", UpdateRequested: "UpdateRequested", ValueSet: "ValueSet",
+	ValueCleared: "ValueCleared", UpdateAnswered: "UpdateAnswered", PatchMarked: "PatchMarked",
 	TimerFired: "TimerFired", SignalReceived: "SignalReceived", ChildCompleted: "ChildCompleted",
 	ChildFailed: "ChildFailed", CancelRequested: "CancelRequested", SignalRefused: "SignalRefused",
 	ActivityScheduled: "ActivityScheduled", TimerSet: "TimerSet", ChildStarted: "ChildStarted",
@@ -107,11 +126,11 @@ func (k Kind) String() string {
 func (k Kind) Known() bool { return k.Command() || k.Delivery() }
 
 // Delivery reports whether k records something that arrived.
-func (k Kind) Delivery() bool { return k >= Started && k <= SignalRefused }
+func (k Kind) Delivery() bool { return k >= Started && k <= UpdateRequested }
 
 // Command reports whether k records something that the code asked for.
 func (k Kind) Command() bool {
-	return k >= ActivityScheduled && k <= ChildCanceled || k.Terminal()
+	return k >= ActivityScheduled && k <= PatchMarked || k.Terminal()
 }
 
 // Terminal reports whether k ends an execution.
@@ -148,6 +167,9 @@ type Event struct {
 	Parent  *Parent
 	// Carried are deliveries, which carry none themselves.
 	Carried []Event
+	// Header is what goes along with an execution and its activities and
+	// children: trace context and what else interceptors put there.
+	Header map[string]string
 }
 
 // ClosePolicy says what happens to a child when its parent ends.
@@ -236,6 +258,12 @@ type Failure struct {
 	Detail []byte
 	// Final says that trying again is pointless.
 	Final bool
+	// Sealed says that Detail has Message, Type and the real Detail in the
+	// form that the application's codec gave them.
+	Sealed bool
+	// RetryAfter, unless zero, is the pause in nanoseconds that the error asks
+	// for before the next attempt.
+	RetryAfter int64
 	// Cause is what the failure wraps. A chain is stored up to its 32nd.
 	Cause *Failure
 }

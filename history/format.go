@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,6 +62,9 @@ func (e *Event) String() string {
 	if e.Failure != nil {
 		b.WriteString(" failure=" + e.Failure.String())
 	}
+	for _, name := range slices.Sorted(maps.Keys(e.Header)) {
+		b.WriteString(" header." + word(name) + "=" + word(e.Header[name]))
+	}
 	if e.Payload != nil {
 		b.WriteString(" " + e.Kind.payloadName() + "=" + FormatPayload(e.Payload))
 	}
@@ -72,7 +77,7 @@ func (e *Event) String() string {
 // payloadName is what the payload of an event of kind k is called.
 func (k Kind) payloadName() string {
 	switch k {
-	case Started, ActivityScheduled, ChildStarted, ContinuedAsNew:
+	case Started, UpdateRequested, ActivityScheduled, ChildStarted, ContinuedAsNew:
 		return "input"
 	case ActivityCompleted, ChildCompleted:
 		return "result"
@@ -80,8 +85,10 @@ func (k Kind) payloadName() string {
 		return "output"
 	case StatusSet:
 		return "status"
-	case ValueRecorded:
+	case ValueRecorded, ValueSet, ValueCarried:
 		return "value"
+	case UpdateAnswered:
+		return "answer"
 	}
 	return "payload"
 }
@@ -134,6 +141,12 @@ func (f *Failure) String() string {
 		}
 		if f.Final {
 			b.WriteString(" final")
+		}
+		if f.Sealed {
+			b.WriteString(" sealed")
+		}
+		if f.RetryAfter != 0 {
+			b.WriteString(" retry-after=" + time.Duration(f.RetryAfter).String())
 		}
 	}
 	return b.String() + strings.Repeat("}", depth)

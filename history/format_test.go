@@ -62,6 +62,30 @@ func TestEventString(t *testing.T) {
 		{history.Event{Kind: history.StatusSet, Seq: 2, Payload: []byte(`"x"`)}, `StatusSet #2 status="x"`},
 		{history.Event{Kind: history.ValueRecorded, Seq: 2, Name: "now", Payload: []byte("1")}, `ValueRecorded #2 "now" value=1`},
 		{history.Event{Kind: history.Completed, Seq: 2, Payload: []byte("null")}, `Completed #2 output=null`},
+		{history.Event{Kind: history.ValueSet, Seq: 3, Name: "stage", Payload: []byte("1")}, `ValueSet #3 "stage" value=1`},
+		{history.Event{Kind: history.ValueCleared, Seq: 3, Name: "stage"}, `ValueCleared #3 "stage"`},
+		{history.Event{Kind: history.PatchMarked, Name: "ship-by-air"}, `PatchMarked "ship-by-air"`},
+		{
+			history.Event{Kind: history.UpdateRequested, Name: "reprice", Text: "r-5", Payload: []byte("[1]")},
+			`UpdateRequested "reprice" text="r-5" input=[1]`,
+		},
+		{
+			history.Event{Kind: history.UpdateAnswered, Seq: 5, Name: "reprice", Text: "r-5", Payload: []byte("[2]")},
+			`UpdateAnswered #5 "reprice" text="r-5" answer=[2]`,
+		},
+		{
+			history.Event{
+				Kind: history.Started, Name: "ship", Header: map[string]string{"tenant": "acme", "b 2": "x=y", "a": ""}, Payload: []byte("1"),
+				Carried: []history.Event{{Kind: history.ValueCarried, Name: "stage", Payload: []byte("2")}},
+			},
+			`Started "ship" header.a="" header."b 2"="x=y" header.tenant=acme input=1 carried=[ValueCarried "stage" value=2]`,
+		},
+		{
+			history.Event{Kind: history.ActivityFailed, Ref: 3, Failure: &history.Failure{
+				Code: "busy", Detail: []byte("\x00\xff"), Sealed: true, RetryAfter: 90e9,
+			}},
+			`ActivityFailed of #3 failure={busy "" detail=0x00ff sealed retry-after=1m30s}`,
+		},
 		{history.Event{Kind: 77, Close: 9, Policy: &history.Policy{Backoff: 9}}, `Kind(77) close=ClosePolicy(9) policy={backoff=BackoffKind(9)}`},
 	}
 	for _, tt := range tests {

@@ -184,7 +184,7 @@ func dump(b *strings.Builder, v reflect.Value, indent string) {
 		case history.Kind:
 			fmt.Fprintf(b, "%s%s: %d %v\n", indent, name, uint8(x), x)
 			continue
-		case []byte, string, []string:
+		case []byte, string, []string, map[string]string:
 			fmt.Fprintf(b, "%s%s: %q\n", indent, name, x)
 			continue
 		}
@@ -252,6 +252,39 @@ func goldenCases() []goldenCase {
 		{"", history.Event{
 			Kind: history.ContinuedAsNew, Seq: 12, Version: "1.3.0", Payload: payload,
 			Carried: []history.Event{signal, {Kind: history.SignalReceived, Name: "tick"}},
+		}},
+		{"", history.Event{Kind: history.ValueCarried, Name: "stage", Payload: []byte(`"packing"`)}},
+		{"", history.Event{Kind: history.UpdateRequested, Name: "reprice", Text: "r-5", Payload: payload}},
+		{"", history.Event{Kind: history.ValueSet, Seq: 13, Name: "stage", Payload: []byte(`"shipped"`)}},
+		{"", history.Event{Kind: history.ValueCleared, Seq: 14, Name: "stage"}},
+		{"", history.Event{Kind: history.UpdateAnswered, Seq: 15, Name: "reprice", Text: "r-5", Payload: payload}},
+		{"", history.Event{Kind: history.PatchMarked, Name: "ship-by-air"}},
+		{"update-refused", history.Event{
+			Kind: history.UpdateAnswered, Seq: 15, Name: "reprice", Text: "r-6",
+			Failure: &history.Failure{Code: "too-late", Message: "shipped", RetryAfter: 90e9},
+		}},
+		{"header", history.Event{
+			Kind: history.ActivityScheduled, Seq: 3, Name: "charge-card", Payload: payload,
+			Header: map[string]string{"traceparent": "00-0af7651916cd43dd", "tenant": "acme", "": "\xff", "empty": ""},
+		}},
+		{"sealed-failure", history.Event{
+			Kind: history.ActivityFailed, Ref: 3,
+			Failure: &history.Failure{Code: "card-declined", Detail: []byte("\x00\x8f"), Sealed: true, RetryAfter: math.MaxInt64, Cause: declined},
+		}},
+		{"started-with-values", history.Event{
+			Kind: history.Started, Name: "fulfil", Version: "1.2.0", Payload: payload, Target: "order-7", Seq: 2,
+			Header: map[string]string{"tenant": "acme"},
+			Carried: []history.Event{
+				{Kind: history.ValueCarried, Name: "rounds", Payload: []byte("3")},
+				{Kind: history.ValueCarried, Name: "stage", Payload: []byte{}},
+			},
+		}},
+		{"continued-with-everything", history.Event{
+			Kind: history.ContinuedAsNew, Seq: 12, Payload: payload,
+			Carried: []history.Event{
+				{Kind: history.ValueCarried, Name: "stage", Payload: []byte("3")}, signal,
+				{Kind: history.CancelRequested, Text: "the customer left"},
+			},
 		}},
 		{"detached-child", history.Event{
 			Kind: history.ChildStarted, Seq: 1, Target: "order-9", Name: "fulfil", Detached: true, Close: history.CloseAbandon,

@@ -16,6 +16,8 @@ type Inspector interface {
 	Mailbox(ctx context.Context, k Key, limit int) ([]Mail, error)
 	// Tasks returns the task rows of an instance.
 	Tasks(ctx context.Context, k Key) ([]Task, error)
+	// Values returns the values of an instance, in the order of their names.
+	Values(ctx context.Context, k Key) ([]Value, error)
 	// Nodes returns the nodes that have joined.
 	Nodes(ctx context.Context) ([]NodeView, error)
 	// Stats counts what is in the store.
@@ -48,6 +50,9 @@ type Query struct {
 	CreatedFrom, CreatedBefore int64
 	// TurnFailed selects open instances whose last turn failed.
 	TurnFailed bool
+	// WaitingSince selects instances that have been due since this time or
+	// longer and that no node has taken. Zero: all.
+	WaitingSince int64
 	// After continues behind the last instance of the previous page.
 	After Key
 	// Limit bounds the page; zero means 100.

@@ -92,7 +92,10 @@ type Instance struct {
 	TurnFailure string
 	FailedAt    int64
 
-	CustomStatus []byte
+	// CustomStatus is what was published last, by the turn CustomStatusTurn;
+	// zero: nothing was.
+	CustomStatus     []byte
+	CustomStatusTurn int64
 	// Outcome is the encoded terminal command of an instance that has ended.
 	Outcome []byte
 }

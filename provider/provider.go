@@ -84,23 +84,31 @@ type Provider interface {
 	// is idempotent by CommitID: an item that was applied before succeeds
 	// without being applied again, for as long as it is the instance's last.
 	Commit(ctx context.Context, node NodeKey, batch []Commit) ([]CommitResult, error)
+	// Definitions lists the names and versions of instances that are not
+	// ended, and perhaps some that are. The list may lag behind by moments.
+	Definitions(ctx context.Context) ([]Definition, error)
 	// Owned lists what carries the node's key, for comparison with what the
 	// node believes it holds.
 	Owned(ctx context.Context, node NodeKey) (Holdings, error)
 
 	// ClaimTasks gives the node tasks that are due, and counts an attempt of
-	// each.
+	// each. First come tasks that have expired, whatever their kind, so that
+	// somebody can say so; they have Expired set, and no attempt is counted.
 	ClaimTasks(ctx context.Context, req TaskClaim) (TaskClaimReply, error)
 	// FinishTasks ends what the node does with tasks. It is fenced: an item
 	// whose task the node does not hold under that attempt gets ErrStale.
+	// Under node zero it ends tasks that are parked.
 	FinishTasks(ctx context.Context, node NodeKey, batch []TaskFinish) ([]error, error)
 	// ExtendTasks stores heartbeat details and reports, item by item, whether
-	// the node still holds the task under that attempt.
+	// the node still holds the task under that attempt; under node zero,
+	// whether it is still parked.
 	ExtendTasks(ctx context.Context, node NodeKey, batch []TaskBeat) ([]bool, error)
 
 	// Outcomes returns, item by item, the state of instances; the payloads of
 	// those still open are left out. An unknown instance has Status 0.
 	Outcomes(ctx context.Context, targets []Target) ([]Outcome, error)
+	// Lookup reads what instances have published, item by item.
+	Lookup(ctx context.Context, batch []Lookup) ([]Finding, error)
 	// Watch calls notify when another process may have changed the store,
 	// until ctx ends. It is a hint: calls may be missing, and notify must
 	// return quickly. A store without such hints waits for ctx.
@@ -202,6 +210,11 @@ type NewInstance struct {
 	// Refusal is the message that tells the committing instance that the ID is
 	// taken. Unused outside a commit.
 	Refusal []byte
+	// With are messages to whatever instance has the ID when this call is
+	// done: the one it creates, behind Start and First, or one that was there.
+	// They are sent in the same transaction; To is ignored. Only Create takes
+	// them.
+	With []Message
 }
 
 // CreateResult is the fate of one new instance.
@@ -211,6 +224,9 @@ type CreateResult struct {
 	Key Key
 	// First is the fate of NewInstance.First, if there was one and Err is nil.
 	First CommitResult
+	// Sent are the fates of NewInstance.With, in order, when Err is nil or
+	// ErrAlreadyExists with a Key.
+	Sent []SendResult
 }
 
 // Message is put into the mailbox of the instance To.
@@ -362,6 +378,13 @@ type Commit struct {
 	NotBefore int64
 	// CustomStatus replaces the custom status unless it is nil.
 	CustomStatus []byte
+	// Values are set, each at most once, and kept until the instance is deleted.
+	Values []Value
+	// Replies answer requests to the instance. They are kept until it is
+	// deleted or a later commit drops them: those stored before the time
+	// DropReplies, unless it is zero.
+	Replies     []Reply
+	DropReplies int64
 	// Outcome is stored when Status is not open: the encoded terminal command.
 	Outcome []byte
 
@@ -386,6 +409,48 @@ type CommitResult struct {
 	// are nil when the commit had been applied before.
 	Children []CreateResult
 	Sent     []SendResult
+}
+
+// Value is one of the named values that an instance publishes.
+type Value struct {
+	Name    string
+	Payload []byte // nil: the value is removed
+}
+
+// Reply is the answer to a request that was sent to an instance as a message.
+// The first answer stands: one to an ID that has a reply changes nothing.
+type Reply struct {
+	ID      string
+	Payload []byte
+}
+
+// LookupKind is what a Lookup asks for.
+type LookupKind uint8
+
+// The kinds of lookups.
+const (
+	LookupStatus LookupKind = 1 // the custom status; Name is not used
+	LookupValue  LookupKind = 2 // the value Name
+	LookupReply  LookupKind = 3 // the reply with the ID Name
+)
+
+// Lookup asks for something that an instance has published.
+type Lookup struct {
+	To   Target
+	Kind LookupKind
+	Name string
+}
+
+// Finding is the answer to a Lookup.
+type Finding struct {
+	Err    error // ErrNotFound: no such instance; ErrInvalid: no such kind
+	Key    Key
+	Status Status
+	// Found reports whether there is what was asked for. Turn is, for the
+	// custom status, the number of the turn that set it.
+	Found   bool
+	Turn    int64
+	Payload []byte
 }
 
 // Holdings is everything that carries a node's key.

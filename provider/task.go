@@ -17,11 +17,34 @@ type NewTask struct {
 	VisibleAt int64
 	// ScheduledAt is when the orchestration asked for it.
 	ScheduledAt int64
+	// StartWithin is how long it may be visible, and CloseBy until when it may
+	// wait or run altogether, before it expires. Zero: for ever.
+	StartWithin, CloseBy int64
+	// Parked: it waits to be finished from outside (FinishTasks by node zero),
+	// under the attempt already begun. It is in no queue, and expires at
+	// VisibleAt.
+	Parked bool
 	// Payload is the encoded command.
 	Payload []byte
 	// Failure is the encoded failure of the last attempt, Details its last
 	// heartbeat.
 	Failure, Details []byte
+}
+
+// ComputeExpiresAt says when an unheld task expires: from then on any node's
+// claim returns it, whatever it can run. Tasks that are held do not expire.
+func (t *NewTask) ComputeExpiresAt() int64 {
+	if t.Parked {
+		return t.VisibleAt
+	}
+	at := Never
+	if t.StartWithin > 0 && t.VisibleAt < Never-t.StartWithin {
+		at = t.VisibleAt + t.StartWithin
+	}
+	if t.CloseBy > 0 {
+		at = min(at, t.CloseBy)
+	}
+	return at
 }
 
 // TaskFilter is a kind of task that a node's workers take.
@@ -34,14 +57,21 @@ type TaskClaim struct {
 	Node    NodeKey
 	Filters []TaskFilter
 	Limit   int
+	// A task with a Session is claimed only by the node that has the session;
+	// if none has, the claim opens it, unless the node has MaxSessions open
+	// already. Before that, sessions of the node that hold no task and were
+	// not used for SessionIdle are closed; zero closes none. A node's burial
+	// closes its sessions.
+	MaxSessions int
+	SessionIdle int64
 }
 
 // TaskClaimReply is what a claim of tasks found.
 type TaskClaimReply struct {
 	Now   int64
 	Tasks []Task
-	// NextDue is the earliest VisibleAt after Now of a task that matches, or
-	// Never.
+	// NextDue is the earliest time after Now at which a task that matches
+	// becomes visible, or one of any kind expires, or Never.
 	NextDue int64
 }
 
@@ -54,6 +84,8 @@ type Task struct {
 	NewTask
 	Holder    NodeKey
 	HeldSince int64
+	// Expired: it was claimed because it has expired.
+	Expired bool
 }
 
 // Ref returns what identifies the task under its present attempt.
@@ -69,8 +101,11 @@ type TaskFinish struct {
 	Message []byte
 	// Retry returns the task to the pool from VisibleAt on, with Failure.
 	VisibleAt int64
-	Failure   []byte
-	Details   []byte
+	// Park leaves the task to be finished from outside, until VisibleAt,
+	// instead of returning it to the pool.
+	Park    bool
+	Failure []byte
+	Details []byte
 	// GiveBack does not count the attempt: the worker shut down cleanly.
 	GiveBack bool
 }
