@@ -36,6 +36,7 @@ type Attempt struct {
 	Number      int64 // of the attempt, from 1
 	Name        string
 	Input       []byte
+	Header      map[string]string // of the execution; not to be changed
 	ScheduledAt time.Time
 	Deadline    time.Time // zero: none
 	Client      *Client

@@ -58,7 +58,8 @@ type execution struct {
 	readSeq       int64
 	historyFrom   int64
 	parent        provider.ParentLink
-	lastTime      int64 // of the last turn
+	header        map[string]string // recorded in Started; never changed
+	lastTime      int64             // of the last turn
 
 	machine *replay.Machine  // nil when cold
 	loaded  *provider.Loaded // read, and not yet replayed

@@ -110,7 +110,7 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) {
 	t.act = e.activities[row.Name]
 	t.attempt = Attempt{
 		Key: row.Instance, Instance: row.InstanceID, Execution: row.Execution, Command: row.Command, Number: row.Attempt,
-		Name: row.Name, Input: command.Payload, ScheduledAt: time.Unix(0, row.ScheduledAt), Client: e.client, ctx: &t.ctx,
+		Name: row.Name, Input: command.Payload, Header: command.Header, ScheduledAt: time.Unix(0, row.ScheduledAt), Client: e.client, ctx: &t.ctx,
 	}
 	t.ctx.attempt = &t.attempt
 	e.mu.Lock()

@@ -288,7 +288,7 @@ func (e *Engine) recover(x *execution, l *provider.Loaded) {
 		}
 		x.turn.extra = append(x.turn.extra, provider.NewTask{
 			Command: cmd.Seq, Name: cmd.Name, Pool: cmd.Pool, Session: cmd.Session,
-			Attempt: 1, VisibleAt: now, ScheduledAt: at, Payload: history.AppendMessage(nil, cmd),
+			Attempt: 1, VisibleAt: now, ScheduledAt: at, Payload: x.taskPayload(cmd),
 		})
 		return true
 	})

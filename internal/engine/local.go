@@ -16,7 +16,7 @@ func (e *Engine) newTask(x *execution, act *activity, cmd *history.Event, now in
 	}
 	t.attempt = Attempt{
 		Key: x.key, Instance: x.id, Execution: x.generation, Command: cmd.Seq, Number: 1,
-		Name: cmd.Name, Input: cmd.Payload, ScheduledAt: time.Unix(0, t.scheduled), Client: e.client, ctx: &t.ctx,
+		Name: cmd.Name, Input: cmd.Payload, Header: x.header, ScheduledAt: time.Unix(0, t.scheduled), Client: e.client, ctx: &t.ctx,
 	}
 	t.ctx.attempt = &t.attempt
 	return t

@@ -153,9 +153,17 @@ func (e *Engine) schedule(x *execution, now int64, cmd *history.Event) {
 	e.metrics.activitiesRow.Add(1)
 	row := provider.NewTask{
 		Command: cmd.Seq, Name: cmd.Name, Pool: cmd.Pool, Session: cmd.Session,
-		VisibleAt: now, ScheduledAt: now, Payload: history.AppendMessage(nil, cmd),
+		VisibleAt: now, ScheduledAt: now, Payload: x.taskPayload(cmd),
 	}
 	x.turn.commit.Tasks = append(x.turn.commit.Tasks, row)
+}
+
+// taskPayload is the command of a task as its row keeps it: with the header of
+// the execution, which its history has only once.
+func (x *execution) taskPayload(cmd *history.Event) []byte {
+	row := *cmd
+	row.Header = x.header
+	return history.AppendMessage(nil, &row)
 }
 
 // localLimit is how many tasks may wait and run in this node's memory. What is
@@ -170,7 +178,7 @@ func (e *Engine) localLimit() int {
 
 func (e *Engine) child(x *execution, cmd *history.Event) {
 	c := &x.turn.commit
-	started := history.Event{Kind: history.Started, Name: cmd.Name, Version: cmd.Version, Payload: cmd.Payload}
+	started := history.Event{Kind: history.Started, Name: cmd.Name, Version: cmd.Version, Payload: cmd.Payload, Header: x.header}
 	n := provider.NewInstance{
 		Key: provider.NewKey(), ID: cmd.Target, Name: cmd.Name, Version: cmd.Version, Command: cmd.Seq,
 		NotBefore: cmd.Time,
@@ -246,7 +254,7 @@ func (e *Engine) prepareEnd(x *execution, now int64) {
 // successor is what begins the execution after one that continued as new:
 // everything comes from that command, nothing from the store's row.
 func (e *Engine) successor(x *execution, final *history.Event) []history.Event {
-	started := history.Event{Kind: history.Started, Name: x.name, Version: final.Version, Payload: final.Payload}
+	started := history.Event{Kind: history.Started, Name: x.name, Version: final.Version, Payload: final.Payload, Header: final.Header}
 	if final.Name != "" {
 		started.Name = final.Name
 	}

@@ -274,7 +274,7 @@ func (e *Engine) begin(x *execution, started *history.Event) error {
 	started.Target, started.Seq = x.id, x.generation
 	x.mu.Lock() // the watchdog reads them while the turn runs
 	defer x.mu.Unlock()
-	x.name, x.version = o.Name, o.Version
+	x.name, x.version, x.header = o.Name, o.Version, started.Header
 	if p := started.Parent; p != nil {
 		x.parent = provider.ParentLink{Key: provider.Key(p.Key), ID: p.ID, Execution: p.Execution, Command: p.Seq}
 	}

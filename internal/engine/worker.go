@@ -202,7 +202,7 @@ func (w *workers) retry(t *task, at int64, failure *history.Failure) {
 func (t *task) row() provider.NewTask {
 	command := history.Event{
 		Kind: history.ActivityScheduled, Seq: t.attempt.Command, Name: t.attempt.Name, Payload: t.attempt.Input,
-		Pool: t.pool, Session: t.session, Policy: t.policy, Time: t.scheduled,
+		Pool: t.pool, Session: t.session, Policy: t.policy, Time: t.scheduled, Header: t.attempt.Header,
 	}
 	return provider.NewTask{
 		Command: command.Seq, Name: command.Name, Pool: command.Pool, Session: command.Session,
