@@ -63,7 +63,7 @@ func (a Activity[In, Out]) schedule(ctx *Context, in *In) (*replay.Op, error) {
 	if d.problem != nil {
 		return nil, fmt.Errorf("call activity %q: %w", d.name, d.problem)
 	}
-	payload, err := encodeCall("input of activity", d.name, in)
+	payload, err := encodeCall(ctx.x.codec, "input of activity", d.name, in)
 	if err != nil {
 		return nil, err
 	}
@@ -89,30 +89,33 @@ func (b BoundActivity[In, Out]) register(r *registry) {
 	if b.fn == nil {
 		r.problem(d, "it is bound to no function")
 	}
+	env := r.env
 	r.activity(d, engine.Activity{
-		Name: d.name, Pool: d.opts.Pool, MaxConcurrent: d.opts.MaxConcurrent, Run: b.run,
+		Name: d.name, Pool: d.opts.Pool, MaxConcurrent: d.opts.MaxConcurrent,
+		Run: func(ctx context.Context, a *engine.Attempt) ([]byte, *history.Failure) { return b.run(ctx, env, a) },
 	})
 }
 
 // run is one attempt.
-func (b BoundActivity[In, Out]) run(ctx context.Context, a *engine.Attempt) (result []byte, failure *history.Failure) {
+func (b BoundActivity[In, Out]) run(ctx context.Context, env *environment, a *engine.Attempt) (result []byte, failure *history.Failure) {
 	defer func() {
 		if p := recover(); p != nil {
-			result, failure = nil, panicFailure(p, debug.Stack())
+			result, failure = nil, panicFailure(env.codec, p, debug.Stack())
 		}
 	}()
+	a.Env = env
 	var in In
-	if err := decode(a.Input, &in); err != nil {
-		failure = toFailure(decodeError[In](fmt.Sprintf("input of activity %q", a.Name), err))
+	if err := decode(env.codec, a.Input, &in); err != nil {
+		failure = toFailure(env.codec, decodeError[In](fmt.Sprintf("input of activity %q", a.Name), err))
 		failure.Final = true
 		return nil, failure
 	}
 	out, err := b.fn(ctx, in)
 	if err != nil {
-		return nil, toFailure(err)
+		return nil, toFailure(env.codec, err)
 	}
-	if result, err = encodeCall("output of activity", a.Name, &out); err != nil {
-		failure = toFailure(err)
+	if result, err = encodeCall(env.codec, "output of activity", a.Name, &out); err != nil {
+		failure = toFailure(env.codec, err)
 		failure.Final = true
 		return nil, failure
 	}
@@ -124,13 +127,13 @@ const maxStack = 16 << 10
 
 // panicFailure is a panic as it is stored. It may be retried, as the policy
 // says; its cause is kept when it is an error.
-func panicFailure(p any, stack []byte) *history.Failure {
+func panicFailure(c Codec, p any, stack []byte) *history.Failure {
 	f := &history.Failure{Code: CodePanic, Message: cut(fmt.Sprintf("panic: %v", p), maxMessage)}
 	f.Detail, _ = json.Marshal(struct {
 		Stack string `json:"stack"`
 	}{cut(string(stack), maxStack)})
 	if err, ok := p.(error); ok {
-		f.Cause = toFailure(err)
+		f.Cause = plainFailure(err)
 	}
-	return f
+	return seal(c, f)
 }

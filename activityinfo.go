@@ -43,10 +43,29 @@ func Info(ctx context.Context) ActivityInfo {
 	}
 }
 
+// environmentFrom returns what the activity that ctx belongs to was registered
+// with, or nil outside an activity.
+func environmentFrom(ctx context.Context) *environment {
+	if a := engine.AttemptFrom(ctx); a != nil {
+		env, _ := a.Env.(*environment)
+		return env
+	}
+	return nil
+}
+
+// codecFrom returns the codec of the activity that ctx belongs to; nil, the
+// default, outside an activity.
+func codecFrom(ctx context.Context) Codec {
+	if env := environmentFrom(ctx); env != nil {
+		return env.codec
+	}
+	return nil
+}
+
 // ClientFrom returns a client for use inside an activity, or nil outside one.
 func ClientFrom(ctx context.Context) *Client {
-	if a := engine.AttemptFrom(ctx); a != nil && a.Client != nil {
-		return &Client{a.Client}
+	if env := environmentFrom(ctx); env != nil {
+		return env.client
 	}
 	return nil
 }

@@ -13,12 +13,36 @@ import (
 // Client starts instances and talks to them. It is safe for concurrent use and
 // needs no closing. [Runtime.Client] returns one that starts instances on its
 // own node without a detour; one made by [NewClient] needs only the store.
-type Client struct{ c *engine.Client }
+type Client struct {
+	c     *engine.Client
+	codec Codec // nil: the default
+}
 
 // NewClient returns a client of a store. No node needs to run in this process,
 // or at all: what is started waits for one.
 func NewClient(store provider.Provider) *Client {
-	return &Client{engine.NewClient(store)}
+	return NewClientWith(store, ClientOptions{})
+}
+
+// ClientOptions tune a [Client]. The zero value of each field stands for the
+// default it names.
+type ClientOptions struct {
+	// Codec is that of the nodes which run what the client starts; see
+	// [Options.Codec]. Default: [JSON].
+	Codec Codec
+}
+
+// NewClientWith is NewClient with options.
+func NewClientWith(store provider.Provider, o ClientOptions) *Client {
+	return &Client{c: engine.NewClient(store), codec: custom(o.Codec)}
+}
+
+// codecOf returns the client's codec; nil, the default, for a nil client.
+func (c *Client) codecOf() Codec {
+	if c == nil {
+		return nil
+	}
+	return c.codec
 }
 
 // Store returns the store that the client talks to, or nil for a nil client.

@@ -30,9 +30,11 @@ type Context struct {
 // execution is what all contexts of one execution share.
 type execution struct {
 	m        *replay.Machine
-	base     *slog.Logger
-	log      *slog.Logger // base with attributes, once it was asked for
+	env      *environment
+	codec    Codec        // env's
+	log      *slog.Logger // env's with attributes, once it was asked for
 	info     InstanceInfo
+	header   map[string]string
 	in, out  reflect.Type
 	next     *history.Event // what ContinueAsNew asked for
 	fatal    error          // what fails the turn, even if user code recovers it
@@ -50,9 +52,9 @@ type InstanceInfo struct {
 	Parent string
 }
 
-func newExecution[In, Out any](m *replay.Machine, started *history.Event, logger *slog.Logger) *execution {
+func newExecution[In, Out any](m *replay.Machine, started *history.Event, env *environment) *execution {
 	x := &execution{
-		m: m, base: logger, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
+		m: m, env: env, codec: env.codec, header: started.Header, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
 		info: InstanceInfo{
 			ID: started.Target, Name: started.Name, Version: started.Version, Execution: max(started.Seq, 1),
 		},
@@ -103,7 +105,7 @@ func (ctx *Context) timer(d time.Duration) *replay.Op {
 // SetStatus publishes a custom status, encoded as JSON, that clients read with
 // [Run.Status]. It replaces the previous one and outlives continue-as-new.
 func (ctx *Context) SetStatus(status any) error {
-	payload, err := encodeCall("status of orchestration", ctx.x.info.Name, &status)
+	payload, err := encodeCall(ctx.x.codec, "status of orchestration", ctx.x.info.Name, &status)
 	if err != nil {
 		return err
 	}
@@ -127,7 +129,7 @@ func (ctx *Context) Execution() int64 { return ctx.x.info.Execution }
 func (ctx *Context) Logger() *slog.Logger {
 	x := ctx.x
 	if x.log == nil {
-		x.log = slog.New(replayHandler{x.base.Handler(), x.m}).With(
+		x.log = slog.New(replayHandler{x.env.logger.Handler(), x.m}).With(
 			"instance", x.info.ID, "orchestration", x.info.Name,
 			"version", x.info.Version, "execution", x.info.Execution)
 	}
@@ -161,7 +163,7 @@ func Record[T any](ctx *Context, fn func() T) T { return record(ctx, "record", f
 func record[T any](ctx *Context, name string, fn func() T) T {
 	payload := ctx.x.m.Record(name, func() []byte {
 		v := fn()
-		b, err := encodeCall("value recorded by", ctx.x.info.Name, &v)
+		b, err := encodeCall(ctx.x.codec, "value recorded by", ctx.x.info.Name, &v)
 		if err != nil {
 			ctx.x.fail(err)
 		}
@@ -170,7 +172,7 @@ func record[T any](ctx *Context, name string, fn func() T) T {
 	// Also a live value takes the way through its encoding, so that what the
 	// code sees cannot differ in a replay.
 	var v T
-	if err := decode(payload, &v); err != nil {
+	if err := decode(ctx.x.codec, payload, &v); err != nil {
 		ctx.x.fail(decodeError[T]("a recorded value", err))
 	}
 	return v

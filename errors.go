@@ -154,7 +154,7 @@ func (k ErrorKind[T]) New(detail T, message ...string) error {
 	if err := checkName("error name", k.name); err != nil {
 		return err
 	}
-	b, err := encodeCall("error", k.name, &detail)
+	b, err := encodeCall(nil, "error", k.name, &detail)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (k ErrorKind[T]) Is(err error) bool { return k.has(err) }
 func (k ErrorKind[T]) From(err error) (T, bool) {
 	var detail T
 	e := k.find(err)
-	if e == nil || decode(e.Detail, &detail) != nil {
+	if e == nil || decode(nil, e.Detail, &detail) != nil {
 		return *new(T), false
 	}
 	return detail, true

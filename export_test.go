@@ -11,7 +11,7 @@ import (
 
 // Definitions is what Register would hand to the engine.
 func Definitions(logger *slog.Logger, ds ...Registrable) ([]engine.Orchestration, []engine.Activity, []error) {
-	r := registry{names: map[string]bool{}, logger: logger}
+	r := registry{names: map[string]bool{}, env: &environment{logger: logger}}
 	for _, d := range ds {
 		d.register(&r)
 	}
@@ -19,4 +19,4 @@ func Definitions(logger *slog.Logger, ds ...Registrable) ([]engine.Orchestration
 }
 
 // ReadOutcome is what Run.Wait does with a stored outcome.
-func ReadOutcome[T any](outcome []byte) (T, error) { return readOutcome[T]("test", outcome) }
+func ReadOutcome[T any](outcome []byte) (T, error) { return readOutcome[T](nil, "test", outcome) }

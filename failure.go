@@ -39,7 +39,10 @@ func walk(err error, visit func(error) bool) bool {
 }
 
 // toFailure is the form in which err is stored. It returns nil for nil.
-func toFailure(err error) *history.Failure {
+func toFailure(c Codec, err error) *history.Failure { return seal(c, plainFailure(err)) }
+
+// plainFailure is toFailure before the codec.
+func plainFailure(err error) *history.Failure {
 	if err == nil {
 		return nil
 	}
@@ -91,13 +94,47 @@ func cut(s string, n int) string {
 	return strings.ToValidUTF8(s, "")
 }
 
-// fromFailure is the inverse of toFailure. It returns nil for nil.
-func fromFailure(f *history.Failure) error {
+// sealedText is the part of a failure that passes a codec other than the
+// default, which keeps the code and what the engine acts upon readable.
+type sealedText struct {
+	Message string `json:"message,omitempty"`
+	Type    string `json:"type,omitempty"`
+	Detail  []byte `json:"detail,omitempty"`
+}
+
+// seal hands the text of a chain to the codec. Nothing may get past it: text
+// that it does not take is not stored.
+func seal(c Codec, first *history.Failure) *history.Failure {
+	if c == nil {
+		return first
+	}
+	for f := first; f != nil; f = f.Cause {
+		b, err := c.Encode(&sealedText{f.Message, f.Type, f.Detail})
+		if err != nil {
+			f.Message, f.Type, f.Detail = fmt.Sprintf("an error that the codec did not encode: %T", err), "", nil
+			continue
+		}
+		f.Sealed, f.Message, f.Type, f.Detail = true, "", "", b
+	}
+	return first
+}
+
+// fromFailure is the inverse of toFailure: it returns an *[Error], nil for nil,
+// or a *[DecodeError] if the codec cannot open it.
+func fromFailure(c Codec, f *history.Failure) error {
 	if f == nil {
 		return nil
 	}
-	return &Error{
-		Code: f.Code, Message: f.Message, Type: f.Type, Detail: f.Detail, Final: f.Final,
-		Cause: fromFailure(f.Cause),
+	text := sealedText{f.Message, f.Type, f.Detail}
+	if f.Sealed {
+		text = sealedText{}
+		if err := decode(c, f.Detail, &text); err != nil {
+			return decodeError[sealedText](fmt.Sprintf("error %q", f.Code), err)
+		}
 	}
+	cause := fromFailure(c, f.Cause)
+	if err, ok := cause.(*DecodeError); ok {
+		return err
+	}
+	return &Error{Code: f.Code, Message: text.Message, Type: text.Type, Detail: text.Detail, Final: f.Final, Cause: cause}
 }

@@ -135,7 +135,7 @@ func (f *Future[T]) settle(ctx *Context, e *history.Event) {
 			f.value = f.ch.take()
 			return
 		}
-		if err := decode(e.Payload, &f.value); err != nil {
+		if err := decode(ctx.x.codec, e.Payload, &f.value); err != nil {
 			f.value = *new(T)
 			f.err = decodeError[T](fmt.Sprintf("signal %q", f.d.name), err)
 		}
@@ -150,12 +150,16 @@ func outcome[T any](ctx *Context, d *declaration, op *replay.Op, e *history.Even
 	}
 	switch e.Kind {
 	case history.ActivityCompleted, history.ChildCompleted:
-		if err := decode(e.Payload, v); err != nil {
+		if err := decode(ctx.x.codec, e.Payload, v); err != nil {
 			ctx.x.fail(decodeError[T](fmt.Sprintf("the recorded result of %s %q", d.what, d.name), err))
 		}
 		return nil
 	case history.ActivityFailed, history.ChildFailed, history.SignalRefused:
-		if err := fromFailure(e.Failure); err != nil {
+		switch err := fromFailure(ctx.x.codec, e.Failure).(type) {
+		case nil:
+		case *DecodeError: // a wrong key is no failure of the activity
+			ctx.x.fail(fmt.Errorf("the recorded failure of %s %q: %w", d.what, d.name, err))
+		default:
 			return err
 		}
 		return &Error{Message: fmt.Sprintf("%s %q failed without saying why", d.what, d.name)}

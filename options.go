@@ -17,6 +17,9 @@ type Options struct {
 	// Logger takes what the node and, through [Context.Logger], its
 	// orchestrations have to say. Default: slog.Default().
 	Logger *slog.Logger
+	// Codec turns values into what is stored and back. All nodes of a store and
+	// its clients need codecs that understand each other. Default: [JSON].
+	Codec Codec
 
 	// MaxActivities bounds the activities that run at once. Default 1024.
 	MaxActivities int

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/internal/engine"
@@ -81,7 +80,7 @@ func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declarat
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	payload, err := encodeCall("input of", d.name, in)
+	payload, err := encodeCall(senderOr(s).client().codecOf(), "input of", d.name, in)
 	if err != nil {
 		return nil, err
 	}
@@ -134,17 +133,17 @@ func (b BoundOrchestration[In, Out]) register(r *registry) {
 	if b.fn == nil {
 		r.problem(d, "it is bound to no function")
 	}
-	r.orchestration(d, engine.Orchestration{Name: d.name, Version: b.version, Code: b.code(r.logger)})
+	r.orchestration(d, engine.Orchestration{Name: d.name, Version: b.version, Code: b.code(r.env)})
 }
 
 // code is the orchestration as the engine runs it: from the event that started
 // an execution to the command that ends it. What it panics with fails the
 // turn; the instance goes on once the program has been corrected.
-func (b BoundOrchestration[In, Out]) code(logger *slog.Logger) replay.Code {
+func (b BoundOrchestration[In, Out]) code(env *environment) replay.Code {
 	return func(m *replay.Machine, started *history.Event) history.Event {
-		x := newExecution[In, Out](m, started, logger)
+		x := newExecution[In, Out](m, started, env)
 		var in In
-		if err := decode(started.Payload, &in); err != nil {
+		if err := decode(x.codec, started.Payload, &in); err != nil {
 			x.fail(decodeError[In](fmt.Sprintf("input of orchestration %q", started.Name), err))
 		}
 		out, err := b.fn(&x.root, in)
@@ -164,7 +163,7 @@ func finish[Out any](x *execution, out *Out, err error) history.Event {
 	case x.next != nil:
 		return *x.next
 	case err == nil:
-		payload, err := encodeCall("output of orchestration", x.info.Name, out)
+		payload, err := encodeCall(x.codec, "output of orchestration", x.info.Name, out)
 		if err != nil {
 			panic(err)
 		}
@@ -173,5 +172,5 @@ func finish[Out any](x *execution, out *Out, err error) history.Event {
 	if root := x.m.Root(); root.Canceled() && errors.Is(err, ErrCanceled) && !errors.Is(err, ErrNotCompensated) {
 		return history.Event{Kind: history.Canceled, Text: root.Reason()}
 	}
-	return history.Event{Kind: history.Failed, Failure: toFailure(err)}
+	return history.Event{Kind: history.Failed, Failure: toFailure(x.codec, err)}
 }

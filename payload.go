@@ -1,7 +1,6 @@
 package durango
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -11,9 +10,8 @@ import (
 // nothing.
 type None struct{}
 
-// encode turns a value into what is stored. JSON is written as it is by
-// [json.Marshal]; a [json.RawMessage] passes through verbatim.
-func encode[T any](v *T) ([]byte, error) {
+// encode turns a value into what is stored. A nil codec is the default one.
+func encode[T any](c Codec, v *T) ([]byte, error) {
 	switch p := any(v).(type) {
 	case *None:
 		return nil, nil
@@ -21,34 +19,44 @@ func encode[T any](v *T) ([]byte, error) {
 		if len(*p) == 0 {
 			return nil, nil
 		}
-		if !json.Valid(*p) {
-			return nil, fmt.Errorf("%T is not valid JSON", *p)
+	case *any:
+		if c != nil && *p != nil {
+			return c.Encode(pointer(*p))
 		}
-		return bytes.Clone(*p), nil
 	}
-	return json.Marshal(v)
+	if c == nil {
+		return JSON.Encode(v)
+	}
+	return c.Encode(v)
+}
+
+// pointer makes a pointer to what an interface holds, so that a codec sees the
+// type of the value and not of its variable.
+func pointer(v any) any {
+	p := reflect.New(reflect.TypeOf(v))
+	p.Elem().Set(reflect.ValueOf(v))
+	return p.Interface()
 }
 
 // decode is the inverse of encode. Nothing stored decodes as the zero value,
 // so that None on one side and any type on the other agree.
-func decode[T any](b []byte, v *T) error {
-	switch p := any(v).(type) {
-	case *None:
-		return nil
-	case *json.RawMessage:
-		// A copy, because the stored bytes belong to the history.
-		*p = bytes.Clone(b)
+func decode[T any](c Codec, b []byte, v *T) error {
+	if _, none := any(v).(*None); none {
 		return nil
 	}
 	if len(b) == 0 {
+		*v = *new(T)
 		return nil
 	}
-	return json.Unmarshal(b, v)
+	if c == nil {
+		return JSON.Decode(b, v)
+	}
+	return c.Decode(b, v)
 }
 
 // encodeCall encodes the argument of a call, naming the call in the error.
-func encodeCall[T any](verb, name string, v *T) ([]byte, error) {
-	b, err := encode(v)
+func encodeCall[T any](c Codec, verb, name string, v *T) ([]byte, error) {
+	b, err := encode(c, v)
 	if err != nil {
 		return nil, fmt.Errorf("%s %q: encode %s: %w", verb, name, reflect.TypeFor[T](), err)
 	}

@@ -28,11 +28,11 @@ func (r *Run[T]) Wait(ctx context.Context) (T, error) {
 	if err != nil {
 		return *new(T), fmt.Errorf("wait for instance %q: %w", r.t.ID, err)
 	}
-	return readOutcome[T](r.t.ID, o.Payload)
+	return readOutcome[T](r.c.codecOf(), r.t.ID, o.Payload)
 }
 
 // readOutcome reads the terminal command of an instance.
-func readOutcome[T any](id string, outcome []byte) (T, error) {
+func readOutcome[T any](c Codec, id string, outcome []byte) (T, error) {
 	var out T
 	end, err := history.DecodeMessage(outcome)
 	if err != nil {
@@ -40,12 +40,12 @@ func readOutcome[T any](id string, outcome []byte) (T, error) {
 	}
 	switch end.Kind {
 	case history.Completed:
-		if err := decode(end.Payload, &out); err != nil {
+		if err := decode(c, end.Payload, &out); err != nil {
 			return *new(T), decodeError[T](fmt.Sprintf("output of instance %q", id), err)
 		}
 		return out, nil
 	case history.Failed:
-		return out, fromFailure(end.Failure)
+		return out, fromFailure(c, end.Failure)
 	case history.Canceled:
 		return out, canceledError(end.Text)
 	}

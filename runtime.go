@@ -17,8 +17,7 @@ import (
 // it, on a store that other nodes may share.
 type Runtime struct {
 	engine *engine.Engine
-	client *Client
-	logger *slog.Logger
+	env    *environment
 
 	mu      sync.Mutex
 	names   map[string]bool // what is registered
@@ -42,7 +41,16 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new runtime: %w", fromStore(err))
 	}
-	return &Runtime{engine: e, client: &Client{e.Client()}, logger: o.Logger, names: map[string]bool{}}, nil
+	env := &environment{logger: o.Logger, codec: custom(o.Codec)}
+	env.client = &Client{c: e.Client(), codec: env.codec}
+	return &Runtime{engine: e, env: env, names: map[string]bool{}}, nil
+}
+
+// environment is what the definitions of a runtime share. It does not change.
+type environment struct {
+	logger *slog.Logger
+	codec  Codec // nil: the default
+	client *Client
 }
 
 // moduleVersion is the version of durango built into the program, or empty.
@@ -89,7 +97,7 @@ type Definition struct {
 func (r *Runtime) Register(definitions ...Registrable) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	reg := registry{taken: r.names, names: map[string]bool{}, logger: r.logger}
+	reg := registry{taken: r.names, names: map[string]bool{}, env: r.env}
 	if r.running {
 		reg.problems = append(reg.problems, errors.New("the runtime is running"))
 	}
@@ -110,7 +118,7 @@ func (r *Runtime) Register(definitions ...Registrable) {
 // registry collects what one call of Register has to say.
 type registry struct {
 	taken, names   map[string]bool // by earlier calls, and by this one
-	logger         *slog.Logger
+	env            *environment
 	orchestrations []engine.Orchestration
 	activities     []engine.Activity
 	problems       []error
@@ -171,4 +179,4 @@ func (r *Runtime) Store() provider.Provider { return r.engine.Client().Store() }
 
 // Client returns a client that hands what it starts to this node while the
 // node has room. It may be used before Run, and after.
-func (r *Runtime) Client() *Client { return r.client }
+func (r *Runtime) Client() *Client { return r.env.client }

@@ -91,7 +91,7 @@ func (s Signal[T]) All(ctx *Context) iter.Seq2[T, error] {
 // error matches [ErrNotFound] if there is no such instance and [ErrNotRunning]
 // if it has ended.
 func (s Signal[T]) Send(ctx context.Context, to Sender, instance string, v T) error {
-	e, err := s.event(instance, &v)
+	e, err := s.event(senderOr(to).client().codecOf(), instance, &v)
 	if err == nil {
 		var res provider.SendResult
 		res, err = senderOr(to).send(ctx, provider.Message{
@@ -113,7 +113,7 @@ func (s Signal[T]) Send(ctx context.Context, to Sender, instance string, v T) er
 // otherwise never becomes ready: select it beside the answer you wait for, or
 // ignore it.
 func (s Signal[T]) SendFrom(ctx *Context, instance string, v T) (refused *Future[None], err error) {
-	e, err := s.event(instance, &v)
+	e, err := s.event(ctx.x.codec, instance, &v)
 	if err == nil && s.id != "" {
 		err = invalid("send option", "ID", "what an orchestration sends is sent once anyway")
 	}
@@ -127,7 +127,7 @@ func (s Signal[T]) SendFrom(ctx *Context, instance string, v T) (refused *Future
 	return &Future[None]{src: ctx.scope.Emit(e), d: s.d}, nil
 }
 
-func (s Signal[T]) event(instance string, v *T) (history.Event, error) {
+func (s Signal[T]) event(c Codec, instance string, v *T) (history.Event, error) {
 	d := s.d.or()
 	if d.problem != nil {
 		return history.Event{}, d.problem
@@ -135,7 +135,7 @@ func (s Signal[T]) event(instance string, v *T) (history.Event, error) {
 	if err := checkID(instance); err != nil {
 		return history.Event{}, err
 	}
-	payload, err := encodeCall("payload of signal", d.name, v)
+	payload, err := encodeCall(c, "payload of signal", d.name, v)
 	if err != nil {
 		return history.Event{}, err
 	}

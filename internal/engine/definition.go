@@ -40,6 +40,9 @@ type Attempt struct {
 	ScheduledAt time.Time
 	Deadline    time.Time // zero: none
 	Client      *Client
+	// Env is for Run, which may put there what the attempt's context is to lead
+	// to.
+	Env any
 
 	ctx *taskContext
 }
