@@ -13,7 +13,11 @@ func (m *Machine) deliver(events []history.Event) {
 		if m.err != nil {
 			return
 		}
-		m.accept(&events[i])
+		if e := &events[i]; e.Kind == history.UpdateRequested {
+			m.request(i, e)
+		} else {
+			m.accept(e)
+		}
 		m.run()
 	}
 }
@@ -57,6 +61,7 @@ func (m *Machine) accept(e *history.Event) {
 func (m *Machine) launch(e *history.Event) {
 	m.started, m.start = true, *e
 	m.bytes += len(e.Payload)
+	m.inherit(e.Carried)
 	m.main = m.spawn(func() {
 		final := m.code(m, &m.start)
 		if m.halted {
@@ -80,7 +85,8 @@ func (m *Machine) answered(e *history.Event) *Op {
 
 // Accepts reports whether a delivery would be taken now: an answer only for
 // an open command of its kind, so no duplicate and none for what was
-// canceled; signals and requests to cancel until the execution has ended.
+// canceled; signals, requests to cancel and updates until the execution has
+// ended, though an update may then be rejected.
 func (m *Machine) Accepts(e *history.Event) bool {
 	if m.final != nil || m.err != nil || m.closed {
 		return false
@@ -88,7 +94,7 @@ func (m *Machine) Accepts(e *history.Event) bool {
 	switch e.Kind {
 	case history.Started:
 		return !m.started
-	case history.SignalReceived, history.CancelRequested:
+	case history.SignalReceived, history.CancelRequested, history.UpdateRequested:
 		return true
 	}
 	return m.answered(e) != nil

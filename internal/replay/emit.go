@@ -15,8 +15,9 @@ func (m *Machine) Emit(cmd history.Event) *Op { return m.root.Emit(cmd) }
 
 // Emit emits a command, numbering it, and returns its op if it can be
 // answered: activities, timers, children and sent signals. In a canceled scope
-// those are refused: nothing is emitted and the op is canceled. Terminal
-// commands are what Code returns and cannot be emitted.
+// those are refused: nothing is emitted and the op is canceled. What a status,
+// a value and the answer to an update say is said there too. Terminal commands
+// are what Code returns and cannot be emitted.
 //
 // When replaying, the recorded command takes the place of cmd; a coroutine
 // that emits another one does not return from Emit.
@@ -28,6 +29,13 @@ func (s *Scope) Emit(cmd history.Event) *Op {
 	case history.ActivityScheduled, history.TimerSet, history.ChildStarted, history.SignalSent:
 	case history.StatusSet:
 		m.mustRecord(&cmd)
+		return nil
+	case history.ValueSet, history.ValueCleared:
+		m.setValue(m.mustRecord(&cmd))
+		return nil
+	case history.UpdateAnswered:
+		m.mustRecord(&cmd)
+		m.answer(cmd.Text)
 		return nil
 	default:
 		m.fail(fmt.Errorf("replay: %v cannot be emitted", cmd.Kind))
@@ -94,6 +102,7 @@ func (m *Machine) record(cmd *history.Event) *history.Event {
 		m.commands = append(m.commands, *cmd)
 		return &m.commands[len(m.commands)-1]
 	}
+	m.skipPatches()
 	if m.next == len(m.recorded) || !same(&m.recorded[m.next], cmd) {
 		m.differ(cmd)
 		return nil
@@ -111,13 +120,14 @@ func (m *Machine) record(cmd *history.Event) *history.Event {
 func same(rec, cmd *history.Event) bool {
 	return rec.Kind == cmd.Kind && rec.Seq == cmd.Seq && rec.Name == cmd.Name && rec.Ref == cmd.Ref &&
 		rec.Target == cmd.Target && rec.Pool == cmd.Pool && rec.Session == cmd.Session &&
-		rec.Detached == cmd.Detached
+		rec.Detached == cmd.Detached && (rec.Kind != history.UpdateAnswered || rec.Text == cmd.Text)
 }
 
 // alike reports whether the rest is equal too, as far as people may want to
 // know of it.
 func alike(rec, cmd *history.Event) bool {
-	return rec.Time == cmd.Time && rec.Version == cmd.Version && bytes.Equal(rec.Payload, cmd.Payload)
+	return rec.Time == cmd.Time && rec.Version == cmd.Version && bytes.Equal(rec.Payload, cmd.Payload) &&
+		(rec.Failure == nil) == (cmd.Failure == nil)
 }
 
 func (m *Machine) warn(rec *history.Event) {

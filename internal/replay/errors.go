@@ -13,7 +13,8 @@ type NondeterminismError struct {
 	Turn  int64 // number of the turn
 	Index int   // of the command within the turn, from 0
 	// Recorded is nil if the code emitted more than was recorded, Emitted if
-	// it emitted less.
+	// it emitted less. Recorded is a delivery, UpdateRequested, if the code
+	// does not handle it now.
 	Recorded, Emitted *history.Event
 	// At is the file and line of the user's code that emitted it, or empty if
 	// no line did: the code had returned, or a request to cancel did it.
@@ -23,6 +24,10 @@ type NondeterminismError struct {
 func (e *NondeterminismError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "nondeterminism in turn %d at command %d: ", e.Turn, e.Index+1)
+	if e.Recorded != nil && e.Recorded.Kind.Delivery() {
+		fmt.Fprintf(&b, "recorded %s; the code does not handle it", describe(e.Recorded))
+		return b.String()
+	}
 	if e.Recorded != nil {
 		fmt.Fprintf(&b, "recorded %s", describe(e.Recorded))
 	} else {
@@ -76,6 +81,9 @@ func describe(e *history.Event) string {
 		if f.value != "" {
 			fmt.Fprintf(&b, " %s %q", f.label, f.value)
 		}
+	}
+	if e.Kind == history.UpdateRequested || e.Kind == history.UpdateAnswered {
+		fmt.Fprintf(&b, " request %q", e.Text)
 	}
 	if e.Ref != 0 {
 		fmt.Fprintf(&b, " of command %d", e.Ref)

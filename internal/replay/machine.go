@@ -3,6 +3,7 @@ package replay
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/internal/coro"
@@ -41,7 +42,8 @@ type Machine struct {
 	err       error // what ended the machine; it never runs again
 	closed    bool
 	recording bool // inside the function of a Record
-	halted    bool // err != nil || closed || recording: one test on the fast path
+	judging   bool // inside the validator of an update
+	halted    bool // err != nil || closed || recording || judging: one test on the fast path
 
 	main     *Task
 	current  *Task // the running coroutine
@@ -56,6 +58,12 @@ type Machine struct {
 	arrived int64 // signals so far
 	taken   history.Event
 	late    []history.Event // requests to cancel that came behind the end
+
+	values   map[string][]byte
+	patches  map[string]bool // the answers given
+	handlers map[string]*handler
+	updates  []*history.Event // accepted and not answered, in order of arrival
+	rejected []Rejection      // of the current turn
 
 	counts   Pending
 	bytes    int
@@ -85,6 +93,7 @@ func (m *Machine) Replay(t *history.Turn) error {
 	m.replaying, m.recorded, m.next = true, t.Commands, 0
 	m.deliver(t.Deliveries)
 	m.finish()
+	m.skipPatches()
 	if m.err == nil && m.next < len(m.recorded) {
 		m.differ(nil)
 	}
@@ -94,18 +103,23 @@ func (m *Machine) Replay(t *history.Turn) error {
 
 // Turn takes new deliveries at time now, and returns the commands that the
 // code emitted, which are valid until the next turn. Deliveries that would
-// not be accepted are ignored. The deliveries are copied, their payloads
-// aliased. Errors are as those of Replay.
+// not be accepted are ignored, and updates may be rejected; if all deliveries
+// were, there was no turn, and the next has its number. The deliveries are
+// copied, their payloads aliased. Errors are as those of Replay.
 func (m *Machine) Turn(now int64, deliveries []history.Event) ([]history.Event, error) {
 	if err := m.ready(deliveries); err != nil {
 		return nil, err
 	}
-	m.begin(m.turn+1, now)
+	turn, at := m.turn, m.now
+	m.begin(turn+1, now)
 	m.replaying = false
 	m.deliver(deliveries)
 	m.finish()
 	if m.err != nil {
 		return nil, m.err
+	}
+	if n := len(m.rejected); n > 0 && n == len(deliveries) {
+		m.turn, m.now = turn, at
 	}
 	return m.commands, nil
 }
@@ -130,7 +144,7 @@ func (m *Machine) ready(deliveries []history.Event) error {
 const keepRoom = 256
 
 func (m *Machine) begin(turn, now int64) {
-	m.turn, m.now = turn, now
+	m.turn, m.now, m.rejected = turn, now, nil
 	clear(m.commands)
 	m.commands = m.commands[:0]
 	if cap(m.commands) > keepRoom {
@@ -147,7 +161,7 @@ func (m *Machine) finish() {
 		return
 	}
 	if m.final.Kind == history.ContinuedAsNew {
-		m.final.Carried = append(m.Unread(), m.late...)
+		m.final.Carried = slices.Concat(m.bequeath(), m.Unread(), m.late)
 	}
 	if rec := m.record(m.final); rec != nil {
 		*m.final = *rec
@@ -164,7 +178,7 @@ func (m *Machine) Final() *history.Event {
 
 // Now returns the time of the turn, in nanoseconds since the Unix epoch.
 func (m *Machine) Now() int64 {
-	m.enter()
+	m.look()
 	return m.now
 }
 
@@ -196,6 +210,7 @@ func (m *Machine) Close() {
 	}
 	m.guard.Leave()
 	m.newest, m.current, m.main = nil, nil, nil
+	m.values, m.patches, m.handlers = nil, nil, nil
 	m.runnable, m.queues, m.slab, m.freeOps, m.freeSubs = taskQueue{}, nil, nil, nil, nil
 }
 

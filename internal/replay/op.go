@@ -94,10 +94,11 @@ func pending(cmd *history.Event) bool {
 
 // Sizes used by Size, in bytes. They are rough.
 const (
-	eventSize   = 208
+	eventSize   = 216
 	opSize      = eventSize + 128
 	taskSize    = 4096
 	machineSize = 1024
+	entrySize   = 64 // of a map, beside what it refers to
 )
 
 // open makes the op of a command that was just recorded.

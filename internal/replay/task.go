@@ -34,6 +34,12 @@ func (m *Machine) Spawn(fn func()) *Task {
 }
 
 func (m *Machine) spawn(fn func()) *Task {
+	t := m.newTask(fn)
+	m.runnable.push(t)
+	return t
+}
+
+func (m *Machine) newTask(fn func()) *Task {
 	t := &Task{m: m, co: coro.New(&m.guard, fn)}
 	t.wait.m = m
 	if t.older = m.newest; t.older != nil {
@@ -41,7 +47,6 @@ func (m *Machine) spawn(fn func()) *Task {
 	}
 	m.newest = t
 	m.counts.Tasks++
-	m.runnable.push(t)
 	return t
 }
 
@@ -62,6 +67,17 @@ func (m *Machine) run() {
 }
 
 func (m *Machine) end(t *Task) {
+	m.forget(t)
+	if err := t.co.Err(); err != nil {
+		var p *coro.PanicError
+		errors.As(err, &p)
+		m.fail(&PanicError{Value: p.Value, Stack: p.Stack})
+		return
+	}
+	m.wakeAll(&t.subs)
+}
+
+func (m *Machine) forget(t *Task) {
 	t.ended = true
 	m.counts.Tasks--
 	if t.older != nil {
@@ -73,33 +89,44 @@ func (m *Machine) end(t *Task) {
 		m.newest = t.older
 	}
 	t.older, t.newer = nil, nil
-	if err := t.co.Err(); err != nil {
-		var p *coro.PanicError
-		errors.As(err, &p)
-		m.fail(&PanicError{Value: p.Value, Stack: p.Stack})
-		return
-	}
-	m.wakeAll(&t.subs)
 }
 
 // enter begins every method that the code calls. It returns the running
 // coroutine, or does not return.
 func (m *Machine) enter() *Task {
-	if !m.guard.Held() {
-		m.guard.Accuse(userLine())
-		runtime.Goexit()
-	}
+	m.hold()
 	if m.halted {
 		m.stop()
 	}
 	return m.current
 }
 
+// look begins those that only read, and that a validator may call too.
+func (m *Machine) look() {
+	m.hold()
+	if m.halted && !(m.judging && m.err == nil) {
+		m.stop()
+	}
+}
+
+// hold does not return to a goroutine that is not the running coroutine.
+func (m *Machine) hold() {
+	if !m.guard.Held() {
+		m.guard.Accuse(userLine())
+		runtime.Goexit()
+	}
+}
+
 // stop does not return to the running coroutine.
 func (m *Machine) stop() {
 	t := m.current
-	if m.recording && m.err == nil && !m.closed {
-		m.fail(&MisuseError{What: "used inside the function of a Record", At: userLine()})
+	if m.err == nil && !m.closed {
+		switch {
+		case m.recording:
+			m.fail(&MisuseError{What: "used inside the function of a Record", At: userLine()})
+		case m.judging:
+			m.fail(&MisuseError{What: "used for more than reading inside the validator of an update", At: userLine()})
+		}
 	}
 	for !m.closed {
 		t.co.Yield() // for ever: a failed machine resumes nobody
