@@ -56,9 +56,7 @@ func (s *Store) commit(now int64, node provider.NodeKey, c *provider.Commit) pro
 	in.read(c.ReadSeq)
 	row.Status, row.Execution, row.Name, row.Version = c.Status, c.Execution, c.Name, c.Version
 	row.HistoryFrom, row.DueAt = c.HistoryFrom, c.DueAt
-	if c.CustomStatus != nil {
-		row.CustomStatus = keep(c.CustomStatus)
-	}
+	in.publish(now, c)
 	if c.Release || !c.Status.Runnable() {
 		row.Owner = 0
 	}
@@ -105,12 +103,21 @@ func (s *Store) check(in *instance, c *provider.Commit) error {
 	for i := range c.Tasks {
 		large = large || s.tooLarge(c.Tasks[i].Payload)
 	}
+	for i := range c.Values {
+		large = large || s.tooLarge(c.Values[i].Payload)
+	}
+	for i := range c.Replies {
+		large = large || s.tooLarge(c.Replies[i].Payload)
+	}
 	for i := range c.Messages {
 		large = large || s.tooLarge(c.Messages[i].Payload, c.Messages[i].Notify, c.Messages[i].Refusal)
 	}
 	for i := range c.Children {
 		child := &c.Children[i]
 		large = large || s.tooLarge(child.Start, child.Refusal)
+		if len(child.With) > 0 {
+			return invalid("a child with messages")
+		}
 		if s.byID[child.ID] == nil && s.instances[child.Key] != nil {
 			return fmt.Errorf("%w: key of the child %s", provider.ErrAlreadyExists, child.ID)
 		}

@@ -71,7 +71,14 @@ func selects(q *provider.Query, row *provider.Instance) bool {
 		(q.Parent == "" || q.Parent == row.Parent.ID) &&
 		row.CreatedAt >= q.CreatedFrom &&
 		(q.CreatedBefore == 0 || row.CreatedAt < q.CreatedBefore) &&
-		(!q.TurnFailed || row.Status.Open() && row.TurnFailure != "")
+		(!q.TurnFailed || row.Status.Open() && row.TurnFailure != "") &&
+		(q.WaitingSince == 0 || waits(row, q.WaitingSince))
+}
+
+// waits reports whether the instance has been due since then, and nobody has
+// taken it. What is due never waits for nobody.
+func waits(row *provider.Instance, since int64) bool {
+	return row.Status.Runnable() && row.Owner == 0 && row.WakeAt <= since && row.WakeAt != provider.Never
 }
 
 // Turns implements [provider.Inspector].

@@ -3,6 +3,7 @@ package memory
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,6 +16,7 @@ type instance struct {
 	turns []provider.Turn // turn number n is at n-1
 	mail  []provider.Mail // unread, in order
 	seen  map[string]bool // IDs of messages accepted
+	published
 }
 
 // Create implements [provider.Provider].
@@ -43,6 +45,7 @@ func (s *Store) Create(ctx context.Context, node provider.NodeKey, batch []provi
 		if results[i].Err == nil && n.First != nil {
 			results[i].First = s.commit(now, node, n.First)
 		}
+		results[i].Sent = s.sendWith(now, results[i], n.With)
 	}
 	return results, nil
 }
@@ -77,6 +80,22 @@ func (s *Store) create(now int64, node provider.NodeKey, n *provider.NewInstance
 	s.instances[n.Key], s.byID[n.ID], s.open[n.Key] = in, in, in
 	in.put(now, provider.Mail{Payload: n.Start})
 	return provider.CreateResult{Key: n.Key}
+}
+
+// sendWith sends the messages that come with a new instance to whatever
+// instance has its ID now. Without one there is nobody to send them to.
+func (s *Store) sendWith(now int64, created provider.CreateResult, with []provider.Message) []provider.SendResult {
+	there := errors.Is(created.Err, provider.ErrAlreadyExists) && created.Key != 0
+	if len(with) == 0 || created.Err != nil && !there {
+		return nil
+	}
+	results := make([]provider.SendResult, len(with))
+	for i := range with {
+		m := with[i]
+		m.To = provider.Target{Key: created.Key}
+		results[i] = s.send(now, &m)
+	}
+	return results
 }
 
 // Claim implements [provider.Provider].
@@ -175,6 +194,22 @@ func (s *Store) load(req *provider.LoadRequest) provider.Loaded {
 	return l
 }
 
+// Definitions implements [provider.Provider].
+func (s *Store) Definitions(ctx context.Context) ([]provider.Definition, error) {
+	if _, err := s.begin(ctx, "definitions"); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var definitions []provider.Definition
+	for _, in := range s.open {
+		definitions = append(definitions, provider.Definition{Name: in.row.Name, Version: in.row.Version})
+	}
+	slices.SortFunc(definitions, func(a, b provider.Definition) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
+	})
+	return slices.Compact(definitions), nil
+}
+
 func (in *instance) turnsFrom(number int64) []provider.Turn {
 	first := min(max(number, 1)-1, int64(len(in.turns)))
 	return slices.Clip(in.turns[first:])
@@ -207,8 +242,8 @@ func (s *Store) find(t provider.Target) *instance {
 	return in
 }
 
-// end closes an instance. Its history, outcome and custom status stay; what
-// nobody is going to read goes.
+// end closes an instance. Its history, its outcome and what it has published
+// stay; what nobody is going to read goes.
 func (s *Store) end(in *instance, now int64, status provider.Status, outcome []byte) {
 	in.row.Status, in.row.Outcome, in.row.ClosedAt, in.row.UpdatedAt = status, keep(outcome), now, now
 	in.row.Owner = 0

@@ -65,6 +65,7 @@ func (s *Store) Bury(ctx context.Context, b provider.Burial) (provider.BuryResul
 			}
 		}
 	}
+	s.closeSessions(b.Node, func(*session) bool { return true })
 	return result, nil
 }
 

@@ -32,6 +32,8 @@ type Store struct {
 	open map[provider.Key]*instance
 	// tasks holds the task rows of each instance that has any.
 	tasks map[provider.Key]map[taskID]*provider.Task
+	// sessions holds the sessions that a node has, by name.
+	sessions map[string]*session
 }
 
 var (
@@ -47,6 +49,7 @@ func Open() *Store {
 		byID:      map[string]*instance{},
 		open:      map[provider.Key]*instance{},
 		tasks:     map[provider.Key]map[taskID]*provider.Task{},
+		sessions:  map[string]*session{},
 	}
 }
 

@@ -44,12 +44,21 @@ func (s *Store) ClaimTasks(ctx context.Context, req provider.TaskClaim) (provide
 	if err := s.alive(req.Node, "claim tasks"); err != nil {
 		return provider.TaskClaimReply{}, err
 	}
+	s.closeIdle(now, req.Node, req.SessionIdle)
 	reply := provider.TaskClaimReply{Now: now, NextDue: provider.Never}
-	var due []*provider.Task
+	var expired, due []*provider.Task
 	for _, rows := range s.tasks {
 		for _, t := range rows {
+			if t.Holder != 0 {
+				continue
+			}
+			if t.ComputeExpiresAt() <= now {
+				expired = append(expired, t)
+				continue
+			}
+			reply.NextDue = min(reply.NextDue, t.ComputeExpiresAt())
 			switch {
-			case t.Holder != 0 || !slices.Contains(req.Filters, provider.TaskFilter{Name: t.Name, Pool: t.Pool}):
+			case t.Parked || !slices.Contains(req.Filters, provider.TaskFilter{Name: t.Name, Pool: t.Pool}):
 			case t.VisibleAt <= now:
 				due = append(due, t)
 			default:
@@ -57,8 +66,22 @@ func (s *Store) ClaimTasks(ctx context.Context, req provider.TaskClaim) (provide
 			}
 		}
 	}
+	slices.SortFunc(expired, func(a, b *provider.Task) int {
+		return cmp.Or(cmp.Compare(a.ComputeExpiresAt(), b.ComputeExpiresAt()), compareTasks(a, b))
+	})
 	slices.SortFunc(due, compareTasks)
-	for _, t := range due[:min(len(due), max(req.Limit, 0))] {
+	for _, t := range expired[:min(len(expired), max(req.Limit, 0))] {
+		t.Holder, t.HeldSince = req.Node, now
+		reply.Tasks = append(reply.Tasks, *t)
+		reply.Tasks[len(reply.Tasks)-1].Expired = true
+	}
+	for _, t := range due {
+		if len(reply.Tasks) >= req.Limit {
+			break
+		}
+		if t.Session != "" && !s.useSession(now, req.Node, t.Session, req.MaxSessions) {
+			continue
+		}
 		t.Holder, t.HeldSince = req.Node, now
 		t.Attempt++
 		reply.Tasks = append(reply.Tasks, *t)
@@ -92,6 +115,9 @@ func (s *Store) finish(now int64, node provider.NodeKey, f *provider.TaskFinish)
 	if s.tooLarge(f.Message, f.Failure, f.Details) {
 		return provider.ErrTooLarge
 	}
+	if used := s.sessions[t.Session]; used != nil && used.node == node {
+		used.usedAt = now
+	}
 	if f.Message != nil {
 		s.removeTask(f.Instance, taskID{f.Execution, f.Command})
 		// A task row exists only while its instance is open and in the same
@@ -99,7 +125,7 @@ func (s *Store) finish(now int64, node provider.NodeKey, f *provider.TaskFinish)
 		s.open[f.Instance].put(now, provider.Mail{Execution: f.Execution, Command: f.Command, Payload: f.Message})
 		return nil
 	}
-	t.Holder, t.HeldSince, t.VisibleAt = 0, 0, f.VisibleAt
+	t.Holder, t.HeldSince, t.VisibleAt, t.Parked = 0, 0, f.VisibleAt, f.Park
 	if f.Failure != nil {
 		t.Failure = keep(f.Failure)
 	}
@@ -130,9 +156,13 @@ func (s *Store) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []
 }
 
 // held returns the task if the node holds it under that attempt, else nil.
+// What is parked is held by those outside, who come as node zero.
 func (s *Store) held(node provider.NodeKey, ref provider.TaskRef) *provider.Task {
 	t := s.tasks[ref.Instance][taskID{ref.Execution, ref.Command}]
-	if node == 0 || t == nil || t.Holder != node || t.Attempt != ref.Attempt {
+	switch {
+	case t == nil || t.Holder != node || t.Attempt != ref.Attempt:
+		return nil
+	case node == 0 && !t.Parked:
 		return nil
 	}
 	return t

@@ -30,7 +30,7 @@ var commitCases = []testCase{
 		want := before
 		want.Name, want.Version, want.Status = "renamed", "3.1.4", provider.Running
 		want.NextTurn, want.ReadSeq, want.LastCommit = 2, 1, c.CommitID
-		want.Attempts, want.CustomStatus = 0, []byte("half way")
+		want.Attempts, want.CustomStatus, want.CustomStatusTurn = 0, []byte("half way"), 1
 		want.WakeAt, want.UpdatedAt = provider.Never, row.UpdatedAt
 		h.same("row", row, want)
 	}},

@@ -12,17 +12,17 @@ var taskCases = []testCase{
 		key := h.owned(node, "a")
 		n := provider.NewTask{
 			Command: 3, Name: "charge", Pool: "gpu", Session: "s1", Attempt: 2, VisibleAt: 100, ScheduledAt: 50,
+			StartWithin: provider.Never / 2, CloseBy: h.now() + hour,
 			Payload: []byte("input"), Failure: []byte("last failure"), Details: []byte("at 40 %"),
 		}
 		c := h.turn(key)
 		c.Tasks = []provider.NewTask{n}
 		h.apply(node, c)
 		reply, err := h.ClaimTasks(h.ctx, provider.TaskClaim{
-			Node: node, Filters: []provider.TaskFilter{{Name: "charge", Pool: "gpu"}}, Limit: 5,
+			Node: node, Filters: []provider.TaskFilter{{Name: "charge", Pool: "gpu"}}, Limit: 5, MaxSessions: 1,
 		})
 		h.ok(err, "claim tasks")
-		h.same("tasks", len(reply.Tasks), 1)
-		got := reply.Tasks[0]
+		got := only(h, "tasks", reply.Tasks)
 		n.Attempt = 3
 		n.VisibleAt = got.VisibleAt // of a held task it says nothing
 		h.same("task", got, provider.Task{
