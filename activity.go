@@ -104,13 +104,13 @@ func (b BoundActivity[In, Out]) run(ctx context.Context, env *environment, a *en
 		}
 	}()
 	a.Env = env
-	var in In
-	if err := decode(env.codec, a.Input, &in); err != nil {
-		failure = toFailure(env.codec, decodeError[In](fmt.Sprintf("input of activity %q", a.Name), err))
-		failure.Final = true
-		return nil, failure
+	var out Out
+	var err error
+	if len(env.activities) == 0 {
+		out, err = b.call(ctx, env, a)
+	} else {
+		out, err = b.intercepted(ctx, env, a)
 	}
-	out, err := b.fn(ctx, in)
 	if err != nil {
 		return nil, toFailure(env.codec, err)
 	}
@@ -120,6 +120,23 @@ func (b BoundActivity[In, Out]) run(ctx context.Context, env *environment, a *en
 		return nil, failure
 	}
 	return result, nil
+}
+
+func (b BoundActivity[In, Out]) call(ctx context.Context, env *environment, a *engine.Attempt) (Out, error) {
+	var in In
+	if err := decode(env.codec, a.Input, &in); err != nil {
+		return *new(Out), NonRetryable(decodeError[In](fmt.Sprintf("input of activity %q", a.Name), err))
+	}
+	return b.fn(ctx, in)
+}
+
+// intercepted is call inside of the interceptors.
+func (b BoundActivity[In, Out]) intercepted(ctx context.Context, env *environment, a *engine.Attempt) (out Out, err error) {
+	err = intercept(env.activities, ctx, infoOf(a), func(ctx context.Context) (err error) {
+		out, err = b.call(ctx, env, a)
+		return err
+	})
+	return out, err
 }
 
 // maxStack bounds the stack kept of a panic.

@@ -2,6 +2,7 @@ package durango
 
 import (
 	"context"
+	"maps"
 	"strconv"
 	"time"
 
@@ -23,6 +24,9 @@ type ActivityInfo struct {
 	IdempotencyKey string
 	// ScheduledAt is when the orchestration asked, by the store's clock.
 	ScheduledAt time.Time
+	// Header is what the call that started the instance put along; see
+	// [ClientCall]. It is a copy.
+	Header map[string]string
 	// Deadline is when the attempt must be over. Zero: there is none.
 	Deadline time.Time
 }
@@ -34,12 +38,17 @@ func Info(ctx context.Context) ActivityInfo {
 	if a == nil {
 		return ActivityInfo{}
 	}
+	return infoOf(a)
+}
+
+func infoOf(a *engine.Attempt) ActivityInfo {
 	key := strconv.AppendInt(nil, int64(a.Key), 36)
 	key = strconv.AppendInt(append(key, '/'), a.Execution, 10)
 	key = strconv.AppendInt(append(key, '/'), a.Command, 10)
 	return ActivityInfo{
 		Name: a.Name, Instance: a.Instance, Execution: a.Execution, Attempt: int(a.Number),
 		IdempotencyKey: string(key), ScheduledAt: a.ScheduledAt, Deadline: a.Deadline,
+		Header: maps.Clone(a.Header),
 	}
 }
 

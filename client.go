@@ -16,6 +16,8 @@ import (
 type Client struct {
 	c     *engine.Client
 	codec Codec // nil: the default
+	// The first is the outermost.
+	interceptors []wrapper[context.Context, *ClientCall]
 }
 
 // NewClient returns a client of a store. No node needs to run in this process,
@@ -30,11 +32,20 @@ type ClientOptions struct {
 	// Codec is that of the nodes which run what the client starts; see
 	// [Options.Codec]. Default: [JSON].
 	Codec Codec
+	// Interceptors are around the calls of the client.
+	Interceptors []Interceptor
 }
 
 // NewClientWith is NewClient with options.
 func NewClientWith(store provider.Provider, o ClientOptions) *Client {
-	return &Client{c: engine.NewClient(store), codec: custom(o.Codec)}
+	return newClient(engine.NewClient(store), o)
+}
+
+func newClient(c *engine.Client, o ClientOptions) *Client {
+	return &Client{c: c, codec: custom(o.Codec), interceptors: wrappers(o.Interceptors,
+		func(i *Interceptor) func(context.Context, *ClientCall, func(context.Context) error) error {
+			return i.Client
+		})}
 }
 
 // codecOf returns the client's codec; nil, the default, for a nil client.

@@ -3,6 +3,7 @@ package durango
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"reflect"
 	"time"
 
@@ -115,6 +116,10 @@ func (ctx *Context) SetStatus(status any) error {
 
 // Info describes the instance.
 func (ctx *Context) Info() InstanceInfo { return ctx.x.info }
+
+// Header returns a copy of what the call that started the instance put along;
+// see [ClientCall].
+func (ctx *Context) Header() map[string]string { return maps.Clone(ctx.x.header) }
 
 // InstanceID returns the instance's ID.
 func (ctx *Context) InstanceID() string { return ctx.x.info.ID }

@@ -20,6 +20,10 @@ type Options struct {
 	// Codec turns values into what is stored and back. All nodes of a store and
 	// its clients need codecs that understand each other. Default: [JSON].
 	Codec Codec
+	// Interceptors are around the activities and orchestrations of the node, and
+	// the calls of its clients ([Runtime.Client], [ClientFrom]). The first is the
+	// outermost.
+	Interceptors []Interceptor
 
 	// MaxActivities bounds the activities that run at once. Default 1024.
 	MaxActivities int

@@ -66,14 +66,33 @@ func (o Orchestration[In, Out]) Start(ctx context.Context, s Sender, id string, 
 	if id == "" {
 		id = d.opts.ID
 	}
-	run, err := o.start(ctx, s, d, id, &in)
+	var run *Run[Out]
+	var err error
+	if !senderOr(s).client().intercepted() {
+		run, err = o.start(ctx, s, d, id, &in, nil)
+	} else {
+		run, err = o.startIntercepted(ctx, s, d, id, &in)
+	}
 	if err != nil {
 		return run, fmt.Errorf("start orchestration %q: %w", d.name, err)
 	}
 	return run, nil
 }
 
-func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declaration, id string, in *In) (*Run[Out], error) {
+// startIntercepted is start inside of the client's interceptors.
+func (o Orchestration[In, Out]) startIntercepted(ctx context.Context, s Sender, d *declaration, id string, in *In) (run *Run[Out], err error) {
+	call := &ClientCall{Kind: CallStart, Name: d.name, Instance: id}
+	err = s.client().intercept(ctx, call, func(ctx context.Context) (err error) {
+		run, err = o.start(ctx, s, d, id, in, call.Header)
+		return err
+	})
+	if err == nil && run == nil {
+		err = errors.New("an interceptor says that nothing failed, but nothing was started")
+	}
+	return run, err
+}
+
+func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declaration, id string, in *In, header map[string]string) (*Run[Out], error) {
 	if d.problem != nil {
 		return nil, d.problem
 	}
@@ -84,7 +103,9 @@ func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declarat
 	if err != nil {
 		return nil, err
 	}
-	started := history.Event{Kind: history.Started, Name: d.name, Version: d.opts.Version, Target: id, Payload: payload}
+	started := history.Event{
+		Kind: history.Started, Name: d.name, Version: d.opts.Version, Target: id, Payload: payload, Header: header,
+	}
 	n := provider.NewInstance{
 		ID: id, Name: d.name, Version: d.opts.Version,
 		Start: history.AppendMessage(nil, &started),
@@ -146,9 +167,22 @@ func (b BoundOrchestration[In, Out]) code(env *environment) replay.Code {
 		if err := decode(x.codec, started.Payload, &in); err != nil {
 			x.fail(decodeError[In](fmt.Sprintf("input of orchestration %q", started.Name), err))
 		}
-		out, err := b.fn(&x.root, in)
-		return finish(x, &out, err)
+		if len(env.orchestrations) == 0 {
+			out, err := b.fn(&x.root, in)
+			return finish(x, &out, err)
+		}
+		return b.intercepted(x, in)
 	}
+}
+
+// intercepted runs the code of an execution inside of the interceptors.
+func (b BoundOrchestration[In, Out]) intercepted(x *execution, in In) history.Event {
+	var out Out
+	err := intercept(x.env.orchestrations, &x.root, x.info, func(ctx *Context) (err error) {
+		out, err = b.fn(ctx, in)
+		return err
+	})
+	return finish(x, &out, err)
 }
 
 // finish turns what an orchestration returned into the command that ends its

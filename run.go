@@ -65,11 +65,15 @@ func canceledError(reason string) error {
 // then on, and so do those of its children. It returns when the request is
 // stored; [Run.Wait] tells how the instance ended.
 func (r *Run[T]) Cancel(ctx context.Context, reason string) error {
-	e := history.Event{Kind: history.CancelRequested, Text: cut(reason, maxMessage)}
-	res, err := r.c.send(ctx, provider.Message{To: r.t, Payload: history.AppendMessage(nil, &e)})
-	if err == nil {
-		err = fromStore(res.Err)
-	}
+	call := &ClientCall{Kind: CallCancel, Instance: r.t.ID}
+	err := r.c.intercept(ctx, call, func(ctx context.Context) error {
+		e := history.Event{Kind: history.CancelRequested, Text: cut(reason, maxMessage)}
+		res, err := r.c.send(ctx, provider.Message{To: r.t, Payload: history.AppendMessage(nil, &e)})
+		if err == nil {
+			err = fromStore(res.Err)
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("cancel instance %q: %w", r.t.ID, err)
 	}
@@ -79,7 +83,9 @@ func (r *Run[T]) Cancel(ctx context.Context, reason string) error {
 // Terminate ends the instance at once, without running its code. Its parent,
 // if any, is told. It needs a store that can be inspected.
 func (r *Run[T]) Terminate(ctx context.Context, reason string) error {
-	if err := r.terminate(ctx, cut(reason, maxMessage)); err != nil {
+	call := &ClientCall{Kind: CallTerminate, Instance: r.t.ID}
+	err := r.c.intercept(ctx, call, func(ctx context.Context) error { return r.terminate(ctx, cut(reason, maxMessage)) })
+	if err != nil {
 		return fmt.Errorf("terminate instance %q: %w", r.t.ID, err)
 	}
 	return nil
@@ -146,8 +152,10 @@ type RunInfo struct {
 	Turns int64
 	// Parent is the ID of the instance that started this one, or empty.
 	Parent string
-	// CustomStatus is what [Context.SetStatus] published last, as JSON.
+	// CustomStatus is what [Context.SetStatus] published last, as JSON; nil if
+	// the client's [Codec] cannot give it as JSON. See [RunInfo.DecodeStatus].
 	CustomStatus json.RawMessage
+	status       storedStatus
 	// TurnFailure is why the last turn could not be committed, empty when it
 	// was. The instance is not lost: the turn is tried again, and goes on once
 	// the code is fixed.
@@ -168,12 +176,40 @@ func (r *Run[T]) Status(ctx context.Context) (RunInfo, error) {
 	if err != nil {
 		return RunInfo{}, fmt.Errorf("status of instance %q: %w", r.t.ID, fromStore(err))
 	}
-	return RunInfo{
+	info := RunInfo{
 		ID: i.ID, Name: i.Name, Version: i.Version, Status: Status(i.Status),
 		Execution: i.Execution, Turns: i.NextTurn - 1, Parent: i.Parent.ID,
-		CustomStatus: i.CustomStatus, TurnFailure: i.TurnFailure, TurnFailureAt: fromNano(i.FailedAt),
+		status: storedStatus{r.c.codecOf(), i.CustomStatus}, TurnFailure: i.TurnFailure, TurnFailureAt: fromNano(i.FailedAt),
 		CreatedAt: fromNano(i.CreatedAt), UpdatedAt: fromNano(i.UpdatedAt), ClosedAt: fromNano(i.ClosedAt),
-	}, nil
+	}
+	if info.status.codec == nil {
+		info.CustomStatus = i.CustomStatus
+	} else if err := info.DecodeStatus(&info.CustomStatus); err != nil {
+		info.CustomStatus = nil // not every codec knows JSON
+	}
+	return info, nil
+}
+
+// storedStatus is a custom status as it is stored, and what reads it.
+type storedStatus struct {
+	codec   Codec
+	payload []byte
+}
+
+// DecodeStatus reads the custom status into what v points to, and leaves it
+// alone if there is none. Its error is a [*DecodeError].
+func (i RunInfo) DecodeStatus(v any) error {
+	if len(i.status.payload) == 0 {
+		return nil
+	}
+	codec := i.status.codec
+	if codec == nil {
+		codec = JSON
+	}
+	if err := codec.Decode(i.status.payload, v); err != nil {
+		return &DecodeError{What: fmt.Sprintf("status of instance %q", i.ID), Type: fmt.Sprintf("%T", v), Err: err}
+	}
+	return nil
 }
 
 // fromNano converts a time of the store; zero stays zero.

@@ -42,7 +42,13 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 		return nil, fmt.Errorf("new runtime: %w", fromStore(err))
 	}
 	env := &environment{logger: o.Logger, codec: custom(o.Codec)}
-	env.client = &Client{c: e.Client(), codec: env.codec}
+	env.activities = wrappers(o.Interceptors, func(i *Interceptor) func(context.Context, ActivityInfo, func(context.Context) error) error {
+		return i.Activity
+	})
+	env.orchestrations = wrappers(o.Interceptors, func(i *Interceptor) func(*Context, InstanceInfo, func(*Context) error) error {
+		return i.Orchestration
+	})
+	env.client = newClient(e.Client(), ClientOptions{Codec: o.Codec, Interceptors: o.Interceptors})
 	return &Runtime{engine: e, env: env, names: map[string]bool{}}, nil
 }
 
@@ -51,6 +57,9 @@ type environment struct {
 	logger *slog.Logger
 	codec  Codec // nil: the default
 	client *Client
+	// Of the interceptors, with the first as the outermost.
+	activities     []wrapper[context.Context, ActivityInfo]
+	orchestrations []wrapper[*Context, InstanceInfo]
 }
 
 // moduleVersion is the version of durango built into the program, or empty.

@@ -91,20 +91,32 @@ func (s Signal[T]) All(ctx *Context) iter.Seq2[T, error] {
 // error matches [ErrNotFound] if there is no such instance and [ErrNotRunning]
 // if it has ended.
 func (s Signal[T]) Send(ctx context.Context, to Sender, instance string, v T) error {
-	e, err := s.event(senderOr(to).client().codecOf(), instance, &v)
-	if err == nil {
-		var res provider.SendResult
-		res, err = senderOr(to).send(ctx, provider.Message{
-			To: provider.Target{ID: instance}, ID: s.id, Payload: history.AppendMessage(nil, &e),
-		})
-		if err == nil {
-			err = fromStore(res.Err)
-		}
+	to = senderOr(to)
+	var err error
+	if c := to.client(); !c.intercepted() {
+		err = s.send(ctx, to, instance, &v)
+	} else {
+		call := &ClientCall{Kind: CallSend, Name: s.Name(), Instance: instance}
+		err = c.intercept(ctx, call, func(ctx context.Context) error { return s.send(ctx, to, instance, &v) })
 	}
 	if err != nil {
 		return fmt.Errorf("send signal %q to instance %q: %w", s.Name(), cut(instance, 64), err)
 	}
 	return nil
+}
+
+func (s Signal[T]) send(ctx context.Context, to Sender, instance string, v *T) error {
+	e, err := s.event(to.client().codecOf(), instance, v)
+	if err != nil {
+		return err
+	}
+	res, err := to.send(ctx, provider.Message{
+		To: provider.Target{ID: instance}, ID: s.id, Payload: history.AppendMessage(nil, &e),
+	})
+	if err == nil {
+		err = fromStore(res.Err)
+	}
+	return err
 }
 
 // SendFrom sends a signal from an orchestration; it goes out with the turn.
