@@ -64,6 +64,19 @@ func (s *Store) Claim(ctx context.Context, req provider.ClaimRequest) (provider.
 	return reply, nil
 }
 
+// Definitions implements [provider.Provider].
+func (s *Store) Definitions(ctx context.Context) ([]provider.Definition, error) {
+	var defs []provider.Definition
+	err := s.read(ctx, "definitions", func(c *conn) error {
+		defs = nil
+		return rows(c.query(qDefinitionOpen), func(st *sqlite.Stmt) bool {
+			defs = append(defs, provider.Definition{Name: st.ColumnText(0), Version: st.ColumnText(1)})
+			return true
+		})
+	})
+	return defs, err
+}
+
 // definitions returns the numbers of those definitions that have any.
 func (s *Store) definitions(c *conn, defs []provider.Definition) ([]int64, error) {
 	ids := make([]int64, 0, len(defs))

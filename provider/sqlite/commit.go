@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/durango-go/durango/provider"
 )
@@ -38,6 +39,12 @@ func size(c *provider.Commit) int {
 	n := 200 + len(c.CustomStatus) + len(c.Outcome)
 	if c.Turn != nil {
 		n += len(c.Turn.Events)
+	}
+	for i := range c.Values {
+		n += 100 + len(c.Values[i].Payload)
+	}
+	for i := range c.Replies {
+		n += 100 + len(c.Replies[i].Payload)
 	}
 	for i := range c.Tasks {
 		n += 200 + len(c.Tasks[i].Payload)
@@ -75,6 +82,9 @@ func (w *writer) commit(node provider.NodeKey, c *provider.Commit) (result provi
 	// if the turn began the next one.
 	execution := e.Execution
 	if err := w.apply(e, c); err != nil {
+		return result, err
+	}
+	if err := w.publish(e, c); err != nil {
 		return result, err
 	}
 	if err := w.changeTasks(e, execution, c); err != nil {
@@ -118,11 +128,19 @@ func (w *writer) check(e *entry, c *provider.Commit) (invalid, err error) {
 		why = "released with open local tasks"
 	case c.OpenLocal > 0 && c.DueAt != 0:
 		why = "not due at once with open local tasks"
+	case slices.ContainsFunc(c.Children, func(n provider.NewInstance) bool { return len(n.With) > 0 }):
+		why = "a child with messages"
 	}
 	if why != "" {
 		return fmt.Errorf("%w: commit of %s: %s", provider.ErrInvalid, e.ID, why), nil
 	}
 	large := tooLarge(c.CustomStatus, c.Outcome) || c.Turn != nil && tooLarge(c.Turn.Events)
+	for i := range c.Values {
+		large = large || tooLarge(c.Values[i].Payload)
+	}
+	for i := range c.Replies {
+		large = large || tooLarge(c.Replies[i].Payload)
+	}
 	for i := range c.Tasks {
 		large = large || tooLarge(c.Tasks[i].Payload, c.Tasks[i].Failure, c.Tasks[i].Details)
 	}
@@ -188,24 +206,13 @@ func (w *writer) apply(e *entry, c *provider.Commit) error {
 		}
 		e.extras |= hasNotes
 	}
-	if c.CustomStatus != nil {
-		st := w.c.query(qNotesStatus, int64(e.Key))
-		st.BindBytes(2, c.CustomStatus)
-		if err := run(st); err != nil {
-			return err
-		}
-		if e.extras&hasNotes == 0 {
-			e.extras |= hasNotes
-			changed |= changedState
-		}
-	}
 	if c.Name != e.Name || c.Version != e.Version {
 		def, err := w.s.defs.number(w.c, pair{c.Name, c.Version})
 		if err != nil {
 			return err
 		}
 		e.def, e.Name, e.Version = def, c.Name, c.Version
-		changed |= changedState
+		changed |= changedDefinition
 	}
 	if c.Status != e.Status || c.Execution != e.Execution || c.HistoryFrom != e.HistoryFrom {
 		e.Status, e.Execution, e.HistoryFrom = c.Status, c.Execution, c.HistoryFrom

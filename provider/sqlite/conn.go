@@ -30,11 +30,13 @@ const (
 	qDefinitionGet
 	qDefinitionName
 	qDefinitionInsert
+	qDefinitionOpen
 	qKindGet
 	qKindName
 	qKindInsert
 	qInstanceGet
 	qInstanceKey
+	qInstanceStatus
 	qInstanceOutcome
 	qInstanceInsert
 	qCursorInsert
@@ -42,6 +44,7 @@ const (
 	qInstanceState
 	qInstanceOwner
 	qInstanceClose
+	qInstanceDefinition
 	qCursorDelete
 	qInstanceDelete
 	qInstanceOwned
@@ -52,6 +55,15 @@ const (
 	qNotesStatus
 	qNotesFailure
 	qNotesDelete
+	qValueSet
+	qValueRemove
+	qValueGet
+	qValueList
+	qValueClear
+	qReplyInsert
+	qReplyGet
+	qReplyDrop
+	qReplyClear
 	qHistoryInsert
 	qHistoryLink
 	qHistoryGet
@@ -85,6 +97,7 @@ const (
 	qListRare
 	qListChildren
 	qListIds
+	qListWaiting
 
 	statements
 )

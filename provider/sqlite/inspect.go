@@ -93,6 +93,8 @@ func selectKeys(c *conn, q *provider.Query, limit int) ([]provider.Key, error) {
 	}
 	list := qListRecent
 	switch {
+	case q.WaitingSince != 0:
+		list = qListWaiting
 	case q.Parent != "":
 		list = qListChildren
 	case q.IDPrefix != "" && after(q.IDPrefix) != "":
@@ -117,6 +119,9 @@ func selectKeys(c *conn, q *provider.Query, limit int) ([]provider.Key, error) {
 	bindText(st, 10, after(q.IDPrefix))
 	bindText(st, 11, q.Parent)
 	st.BindInt64(12, int64(limit))
+	if list == qListWaiting {
+		st.BindInt64(13, q.WaitingSince)
+	}
 	var keys []provider.Key
 	err := rows(st, func(st *sqlite.Stmt) bool {
 		keys = append(keys, provider.Key(st.ColumnInt64(0)))

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"zombiezen.com/go/sqlite"
@@ -16,6 +17,9 @@ func (s *Store) Create(ctx context.Context, node provider.NodeKey, batch []provi
 	r := request{n: len(batch)}
 	for i := range batch {
 		r.bytes += len(batch[i].Start) + len(batch[i].ID)
+		for k := range batch[i].With {
+			r.bytes += 200 + len(batch[i].With[k].Payload)
+		}
 		owned = owned || batch[i].Owned
 	}
 	var gone error
@@ -25,7 +29,9 @@ func (s *Store) Create(ctx context.Context, node provider.NodeKey, batch []provi
 				return err
 			}
 		}
-		results[i], err = w.createOne(node, &batch[i])
+		if results[i], err = w.createOne(node, &batch[i]); err == nil {
+			err = w.sendWith(&results[i], batch[i].With)
+		}
 		return err
 	}
 	r.fail = func(i int, err error) { results[i] = provider.CreateResult{Err: err} }
@@ -62,6 +68,25 @@ func (w *writer) createOne(node provider.NodeKey, n *provider.NewInstance) (prov
 		}
 	}
 	return result, err
+}
+
+// sendWith sends messages to whatever instance has the ID that was to be
+// created.
+func (w *writer) sendWith(result *provider.CreateResult, with []provider.Message) error {
+	taken := errors.Is(result.Err, provider.ErrAlreadyExists) && result.Key != 0
+	if len(with) == 0 || result.Err != nil && !taken {
+		return nil
+	}
+	result.Sent = make([]provider.SendResult, len(with))
+	for i := range with {
+		m := with[i]
+		m.To = provider.Target{Key: result.Key}
+		var err error
+		if result.Sent[i], err = w.send(&m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // create makes an instance with its first message.

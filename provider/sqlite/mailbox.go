@@ -86,12 +86,7 @@ func (w *writer) put(e *entry, m *provider.Mail) (int64, error) {
 
 func (w *writer) writeMail(e *entry, seq int64, m *provider.Mail) error {
 	st := w.c.query(qMessageInsert, int64(e.Key), seq, m.Execution, m.Command, int64(m.Refused))
-	bindBytes(st, 6, m.Payload)
-	err := run(st)
-	if len(m.Payload) > largeValue {
-		st.BindNull(6)
-	}
-	return err
+	return runWith(st, 6, m.Payload)
 }
 
 // terminate ends an open instance from outside and tells its parent.

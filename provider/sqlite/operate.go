@@ -104,7 +104,14 @@ func (w *writer) delete(e *entry) error {
 	if err := w.deleteHistory(e); err != nil {
 		return err
 	}
-	for _, q := range []statement{qMessageIdDelete, qTaskClear, qNotesDelete, qCursorDelete, qInstanceDelete} {
+	clear := []statement{qMessageIdDelete, qTaskClear, qNotesDelete, qCursorDelete, qInstanceDelete}
+	if e.extras&hasValues != 0 {
+		clear = append(clear, qValueClear)
+	}
+	if e.extras&hasReplies != 0 {
+		clear = append(clear, qReplyClear)
+	}
+	for _, q := range clear {
 		if err := w.c.exec(q, int64(e.Key)); err != nil {
 			return err
 		}

@@ -24,6 +24,8 @@ type entry struct {
 const (
 	hasNotes      = 1
 	hasMessageIDs = 2
+	hasValues     = 4
+	hasReplies    = 8
 )
 
 // change says which columns differ from the file, so that what is indexed is
@@ -35,6 +37,7 @@ const (
 	changedState                    // what decides claims, and what changes rarely
 	changedOwner
 	changedEnd
+	changedDefinition
 	made // the row does not exist yet
 )
 
@@ -134,7 +137,7 @@ func readNotes(c *conn, e *entry, in *provider.Instance) error {
 		return nil
 	}
 	_, err := row(c.query(qNotesGet, int64(e.Key)), func(st *sqlite.Stmt) {
-		in.CustomStatus = columnBytes(st, 0)
+		in.CustomStatus, in.CustomStatusTurn = columnBytes(st, 0), st.ColumnInt64(2)
 		if in.FailedAt != 0 { // the text of a failure outlives it in the table
 			in.TurnFailure = st.ColumnText(1)
 		}
@@ -167,26 +170,31 @@ func (w *writer) write(e *entry) error {
 	if err := w.writeCursor(qCursorUpdate, e); err != nil {
 		return err
 	}
+	if e.changed&changedDefinition != 0 {
+		if err := w.c.exec(qInstanceDefinition, int64(e.Key), e.def); err != nil {
+			return err
+		}
+	}
 	var q statement
 	args := 0
 	switch {
 	case e.changed&changedEnd != 0:
-		q, args = qInstanceClose, 13
+		q, args = qInstanceClose, 12
 	case e.changed&changedOwner != 0:
-		q, args = qInstanceOwner, 12
+		q, args = qInstanceOwner, 11
 	case e.changed&changedState != 0:
-		q, args = qInstanceState, 11
+		q, args = qInstanceState, 10
 	default:
 		return nil
 	}
 	st := w.c.query(q)
-	columns := [...]int64{int64(e.Key), e.def, e.WakeAt, int64(e.Status), e.Execution, e.HistoryFrom, e.NotBefore,
+	columns := [...]int64{int64(e.Key), e.WakeAt, int64(e.Status), e.Execution, e.HistoryFrom, e.NotBefore,
 		e.Attempts, e.tasks, e.extras, e.FailedAt, int64(e.Owner), e.ClosedAt}
 	for i, v := range columns[:args] {
 		st.BindInt64(i+1, v)
 	}
 	if q == qInstanceClose {
-		bindBytes(st, 14, e.outcome)
+		bindBytes(st, 13, e.outcome)
 	}
 	return run(st)
 }

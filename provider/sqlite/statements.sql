@@ -42,6 +42,10 @@ SELECT name, version FROM definitions WHERE id = ?
 -- name: definition_insert
 INSERT INTO definitions (name, version) VALUES (?, ?)
 
+-- name: definition_open
+SELECT name, version FROM definitions
+WHERE EXISTS (SELECT 1 FROM instances INDEXED BY instances_open WHERE def = definitions.id AND closed_at = 0)
+
 -- name: kind_get
 SELECT id FROM kinds WHERE name = ? AND pool = ?
 
@@ -59,6 +63,9 @@ FROM cursors JOIN instances USING (key) WHERE key = ?
 
 -- name: instance_key
 SELECT key FROM instances WHERE id = ?
+
+-- name: instance_status
+SELECT id, status, extras FROM instances WHERE key = ?
 
 -- name: instance_outcome
 SELECT id, status, owner, CASE WHEN closed_at <> 0 THEN outcome END FROM instances WHERE key = ?
@@ -79,20 +86,25 @@ UPDATE cursors SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5,
 	last_pos = ?7, mark_pos = ?8, updated_at = ?9
 WHERE key = ?1
 
+-- The definition is not among these, because its index of open instances would
+-- be written each time.
 -- name: instance_state
-UPDATE instances SET def = ?2, wake_at = ?3, status = ?4, execution = ?5, history_from = ?6, not_before = ?7,
-	attempts = ?8, tasks = ?9, extras = ?10, failed_at = ?11
+UPDATE instances SET wake_at = ?2, status = ?3, execution = ?4, history_from = ?5, not_before = ?6, attempts = ?7,
+	tasks = ?8, extras = ?9, failed_at = ?10
 WHERE key = ?1
 
 -- name: instance_owner
-UPDATE instances SET def = ?2, wake_at = ?3, status = ?4, execution = ?5, history_from = ?6, not_before = ?7,
-	attempts = ?8, tasks = ?9, extras = ?10, failed_at = ?11, owner = ?12
+UPDATE instances SET wake_at = ?2, status = ?3, execution = ?4, history_from = ?5, not_before = ?6, attempts = ?7,
+	tasks = ?8, extras = ?9, failed_at = ?10, owner = ?11
 WHERE key = ?1
 
 -- name: instance_close
-UPDATE instances SET def = ?2, wake_at = ?3, status = ?4, execution = ?5, history_from = ?6, not_before = ?7,
-	attempts = ?8, tasks = ?9, extras = ?10, failed_at = ?11, owner = ?12, closed_at = ?13, outcome = ?14
+UPDATE instances SET wake_at = ?2, status = ?3, execution = ?4, history_from = ?5, not_before = ?6, attempts = ?7,
+	tasks = ?8, extras = ?9, failed_at = ?10, owner = ?11, closed_at = ?12, outcome = ?13
 WHERE key = ?1
+
+-- name: instance_definition
+UPDATE instances SET def = ?2 WHERE key = ?1
 
 -- name: cursor_delete
 DELETE FROM cursors WHERE key = ?
@@ -119,11 +131,11 @@ SELECT key FROM instances INDEXED BY instances_wake
 WHERE owner = ? AND wake_at < 9223372036854775807
 
 -- name: notes_get
-SELECT custom_status, turn_failure FROM notes WHERE key = ?
+SELECT custom_status, turn_failure, status_turn FROM notes WHERE key = ?
 
 -- name: notes_status
-INSERT INTO notes (key, custom_status) VALUES (?1, ?2)
-ON CONFLICT (key) DO UPDATE SET custom_status = excluded.custom_status
+INSERT INTO notes (key, status_turn, custom_status) VALUES (?1, ?2, ?3)
+ON CONFLICT (key) DO UPDATE SET status_turn = excluded.status_turn, custom_status = excluded.custom_status
 
 -- name: notes_failure
 INSERT INTO notes (key, turn_failure) VALUES (?1, ?2)
@@ -131,6 +143,35 @@ ON CONFLICT (key) DO UPDATE SET turn_failure = excluded.turn_failure
 
 -- name: notes_delete
 DELETE FROM notes WHERE key = ?
+
+-- name: value_set
+INSERT INTO named_values (instance, payload, name) VALUES (?1, ?2, ?3)
+ON CONFLICT (instance, name) DO UPDATE SET payload = excluded.payload
+
+-- name: value_remove
+DELETE FROM named_values WHERE instance = ?1 AND name = ?2
+
+-- name: value_get
+SELECT payload FROM named_values WHERE instance = ?1 AND name = ?2
+
+-- name: value_list
+SELECT name, payload FROM named_values WHERE instance = ? ORDER BY name
+
+-- name: value_clear
+DELETE FROM named_values WHERE instance = ?
+
+-- name: reply_insert
+INSERT INTO replies (instance, stored_at, payload, id) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (instance, id) DO NOTHING
+
+-- name: reply_get
+SELECT payload FROM replies WHERE instance = ?1 AND id = ?2
+
+-- name: reply_drop
+DELETE FROM replies INDEXED BY replies_age WHERE instance = ? AND stored_at < ?
+
+-- name: reply_clear
+DELETE FROM replies WHERE instance = ?
 
 -- name: history_insert
 INSERT INTO history (instance, turn, execution, prev, mark, commit_id, time, deliveries, commands, events)
@@ -230,8 +271,8 @@ SELECT status, count(*) FROM instances GROUP BY status
 
 -- The filters of the lists: ?1 after, ?2 a mask of statuses, ?3 name, ?4 name
 -- prefix, ?5 version, ?6 created from, ?7 created before, ?8 only failed turns,
--- ?9 ID prefix, ?10 the end of that prefix, ?11 parent, ?12 limit. NULL
--- selects everything.
+-- ?9 ID prefix, ?10 the end of that prefix, ?11 parent, ?12 limit, ?13 waiting
+-- since. NULL selects everything.
 
 -- name: list_recent
 SELECT key FROM instances
@@ -270,4 +311,17 @@ WHERE id >= ?9 AND id < ?10 AND key < ?1 AND (?2 >> status) & 1 AND created_at >
 	AND (?11 IS NULL OR parent_id = ?11)
 	AND (coalesce(?3, ?4, ?5) IS NULL OR def IN (SELECT id FROM definitions
 		WHERE (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR substr(name, 1, length(?4)) = ?4) AND (?5 IS NULL OR version = ?5)))
+ORDER BY key DESC LIMIT ?12
+
+-- By definition, because the index has those due of each side by side. What is
+-- due later, however much, is not looked at.
+-- name: list_waiting
+SELECT key FROM instances INDEXED BY instances_wake
+WHERE owner = 0 AND wake_at <= ?13 AND wake_at < 9223372036854775807
+	AND def IN (SELECT id FROM definitions
+		WHERE (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR substr(name, 1, length(?4)) = ?4) AND (?5 IS NULL OR version = ?5))
+	AND key < ?1 AND (?2 >> status) & 1 AND created_at >= ?6 AND created_at < ?7
+	AND (?8 = 0 OR (failed_at <> 0 AND closed_at = 0))
+	AND (?9 IS NULL OR substr(id, 1, length(?9)) = ?9)
+	AND (?11 IS NULL OR parent_id = ?11)
 ORDER BY key DESC LIMIT ?12

@@ -370,6 +370,9 @@ func TestQueryPlans(t *testing.T) {
 		qTaskDue:         "USING COVERING INDEX tasks_queue (holder=? AND kind=? AND visible_at<?)",
 		qMessageConsume:  "USING PRIMARY KEY (instance=? AND seq<?)",
 		qListRare:        "instances_rare (key<?)",
+		qValueGet:        "USING PRIMARY KEY (instance=? AND name=?)",
+		qReplyDrop:       "INDEX replies_age (instance=? AND stored_at<?)",
+		qDefinitionOpen:  "USING COVERING INDEX instances_open (def=?)",
 	} {
 		plan, err := explain(c, queries[q])
 		must(t, err)
