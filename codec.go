@@ -19,6 +19,13 @@ import (
 //
 // Beside the types that handles name, a codec encodes a struct of two strings
 // and a byte slice, the text of an error.
+//
+// Replays compare what the code encodes with what is recorded, to warn of a
+// difference. A codec that does not encode a value twice the same way, as
+// encryption does not, has a method that tells whether two stored forms are of
+// one value:
+//
+//	Same(a, b []byte) bool
 type Codec interface {
 	// Encode returns the stored form of the value that v points to. An error is
 	// that of the call whose value it is.

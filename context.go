@@ -63,6 +63,7 @@ func newExecution[In, Out any](m *replay.Machine, started *history.Event, env *e
 	if started.Parent != nil {
 		x.info.Parent = started.Parent.ID
 	}
+	m.Same = env.same
 	x.root = Context{x, m.Root()}
 	return x
 }

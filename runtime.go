@@ -42,6 +42,9 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 		return nil, fmt.Errorf("new runtime: %w", fromStore(err))
 	}
 	env := &environment{logger: o.Logger, codec: custom(o.Codec)}
+	if c, ok := o.Codec.(interface{ Same(a, b []byte) bool }); ok {
+		env.same = c.Same
+	}
 	env.activities = wrappers(o.Interceptors, func(i *Interceptor) func(context.Context, ActivityInfo, func(context.Context) error) error {
 		return i.Activity
 	})
@@ -55,7 +58,8 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 // environment is what the definitions of a runtime share. It does not change.
 type environment struct {
 	logger *slog.Logger
-	codec  Codec // nil: the default
+	codec  Codec                  // nil: the default
+	same   func(a, b []byte) bool // the codec's, or nil
 	client *Client
 	// Of the interceptors, with the first as the outermost.
 	activities     []wrapper[context.Context, ActivityInfo]

@@ -109,7 +109,7 @@ func (m *Machine) record(cmd *history.Event) *history.Event {
 	}
 	rec := &m.recorded[m.next]
 	m.next++
-	if cmd.Kind != history.ValueRecorded && !alike(rec, cmd) {
+	if cmd.Kind != history.ValueRecorded && !m.alike(rec, cmd) {
 		m.warn(rec)
 	}
 	return rec
@@ -125,8 +125,9 @@ func same(rec, cmd *history.Event) bool {
 
 // alike reports whether the rest is equal too, as far as people may want to
 // know of it.
-func alike(rec, cmd *history.Event) bool {
-	return rec.Time == cmd.Time && rec.Version == cmd.Version && bytes.Equal(rec.Payload, cmd.Payload) &&
+func (m *Machine) alike(rec, cmd *history.Event) bool {
+	payload := bytes.Equal(rec.Payload, cmd.Payload) || m.Same != nil && m.Same(rec.Payload, cmd.Payload)
+	return payload && rec.Time == cmd.Time && rec.Version == cmd.Version &&
 		(rec.Failure == nil) == (cmd.Failure == nil)
 }
 

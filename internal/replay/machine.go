@@ -23,6 +23,11 @@ type Code func(m *Machine, started *history.Event) history.Event
 //
 // A machine that has started holds goroutines until Close.
 type Machine struct {
+	// Same, unless nil, says whether payloads of different bytes are of one value,
+	// as those of an encoding that is never the same twice. The code may set it
+	// before it emits.
+	Same func(a, b []byte) bool
+
 	code  Code
 	guard coro.Guard
 
