@@ -37,6 +37,8 @@ var layers = map[string]layer{
 		other: []string{"github.com/google/uuid", "golang.org/x/mod/semver"},
 	},
 	"durangotest":           {own: []string{".", "provider", "provider/memory", "history"}},
+	"codec/sealed":          {own: []string{"."}},
+	"codec/protobuf":        {own: []string{"."}, other: []string{"google.golang.org/protobuf"}},
 	"history":               {},
 	"provider":              {own: []string{"history"}},
 	"provider/providertest": {own: []string{"provider", "history"}},
