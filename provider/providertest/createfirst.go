@@ -109,9 +109,12 @@ func (h *harness) born(id string) provider.NewInstance {
 	return n
 }
 
-func (h *harness) createAs(node provider.NodeKey, n provider.NewInstance) []provider.CreateResult {
+func (h *harness) createAs(node provider.NodeKey, batch ...provider.NewInstance) []provider.CreateResult {
 	h.Helper()
-	r, err := h.Create(h.ctx, node, []provider.NewInstance{n})
+	r, err := h.Create(h.ctx, node, batch)
 	h.ok(err, "create")
+	if len(r) != len(batch) {
+		h.Fatalf("create: %d results for %d instances", len(r), len(batch))
+	}
 	return r
 }
