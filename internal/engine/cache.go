@@ -86,6 +86,7 @@ func (e *Engine) forget(x *execution) {
 	x.state = gone
 	x.node = 0
 	x.inbox, x.extra = nil, nil
+	x.abandonParking(ErrTaskLost)
 	if was != running { // else they are with whoever runs its turn, who closes it
 		x.first, x.loaded = nil, nil
 		e.closeMachine(x)

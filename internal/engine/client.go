@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -21,7 +20,7 @@ type Client struct {
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
-	waiters  map[provider.Key][]chan provider.Outcome
+	waiters  map[provider.Key][]*waiter
 	watching bool
 	hint     chan struct{}
 }
@@ -34,7 +33,7 @@ func newClient(store provider.Provider, e *Engine) *Client {
 	if e != nil {
 		spawn = e.pool.run
 	}
-	c := &Client{store: store, e: e, waiters: map[provider.Key][]chan provider.Outcome{}, hint: make(chan struct{}, 1)}
+	c := &Client{store: store, e: e, waiters: map[provider.Key][]*waiter{}, hint: make(chan struct{}, 1)}
 	c.starts = newBatcher(spawn, 256, c.startGroup)
 	c.sends = newBatcher(spawn, 256, c.sendGroup)
 	return c
@@ -246,109 +245,4 @@ func (c *Client) sent(m *provider.Message, r *provider.SendResult) {
 		return
 	}
 	poke(c.e.wake)
-}
-
-// Wait returns when the instance has ended, or ctx.
-func (c *Client) Wait(ctx context.Context, t provider.Target) (provider.Outcome, error) {
-	if t.Key == 0 {
-		o, err := c.outcome(ctx, t)
-		if err != nil || !o.Status.Open() {
-			return o, err
-		}
-		t.Key = o.Key
-	}
-	ended := make(chan provider.Outcome, 1)
-	c.mu.Lock()
-	c.waiters[t.Key] = append(c.waiters[t.Key], ended)
-	c.mu.Unlock()
-	defer c.unregister(t.Key, ended)
-	if !c.inSight(t.Key) {
-		o, err := c.outcome(ctx, t)
-		if err != nil || !o.Status.Open() {
-			return o, err
-		}
-		c.ensureWatching()
-	}
-	select {
-	case o := <-ended:
-		if o.Status == 0 {
-			return o, provider.ErrNotFound
-		}
-		return o, nil
-	case <-ctx.Done():
-		return provider.Outcome{}, ctx.Err()
-	}
-}
-
-func (c *Client) outcome(ctx context.Context, t provider.Target) (provider.Outcome, error) {
-	o, err := retryCall([]context.Context{ctx}, func(ctx context.Context) context.Context { return ctx }, true,
-		func(context.Context) ([]provider.Outcome, error) { return c.store.Outcomes(ctx, []provider.Target{t}) })
-	if err != nil {
-		if ctx.Err() != nil {
-			err = fmt.Errorf("%w: %w", ctx.Err(), err)
-		}
-		return provider.Outcome{}, err
-	}
-	if o[0].Status == 0 {
-		return o[0], provider.ErrNotFound
-	}
-	return o[0], nil
-}
-
-// inSight reports whether this process will notice the end of an instance by
-// itself, because its node owns it.
-func (c *Client) inSight(k provider.Key) bool {
-	if c.e == nil {
-		return false
-	}
-	x := c.e.lookup(k)
-	if x == nil {
-		return false
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.node != 0 && x.state != gone
-}
-
-func (c *Client) unregister(k provider.Key, ch chan provider.Outcome) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	list := c.waiters[k]
-	for i := range list {
-		if list[i] == ch {
-			list = append(list[:i:i], list[i+1:]...)
-			break
-		}
-	}
-	if len(list) == 0 {
-		delete(c.waiters, k)
-		if len(c.waiters) == 0 {
-			poke(c.hint) // the watcher may end
-		}
-		return
-	}
-	c.waiters[k] = list
-}
-
-// ended tells those who wait for an instance how it ended.
-func (c *Client) ended(o provider.Outcome) {
-	c.mu.Lock()
-	list := c.waiters[o.Key]
-	delete(c.waiters, o.Key)
-	c.mu.Unlock()
-	for _, ch := range list {
-		ch <- o
-	}
-}
-
-// lostSight is told that the node let go of instances for whose end somebody
-// may wait.
-func (c *Client) lostSight() {
-	c.mu.Lock()
-	waiting := len(c.waiters) > 0
-	c.mu.Unlock()
-	if waiting {
-		c.ensureWatching()
-		poke(c.hint)
-	}
 }

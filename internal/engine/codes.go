@@ -19,6 +19,7 @@ const (
 	CodeTooLarge      = "durango/too-large"
 	CodeTerminated    = "durango/terminated"
 	CodeUndecodable   = "durango/undecodable"
+	CodeNoHandler     = "durango/no-handler"
 )
 
 // refusal completes the answer that a store gave in the receiver's place.

@@ -176,6 +176,8 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 		x.charged, x.attempts = false, 0
 	}
 	x.readSeq, x.status = c.ReadSeq, c.Status
+	e.client.published(c)
+	x.unpark(c)
 	s.extra = s.extra[:0]
 	if c.Turn != nil {
 		e.metrics.turns.Add(1)
@@ -309,6 +311,7 @@ func (e *Engine) continued(x *execution) {
 	for command := range x.local {
 		e.stop(x, command, ErrTaskCanceled)
 	}
+	x.abandonParking(ErrTaskCanceled)
 	e.closeMachine(x)
 	x.generation++
 	x.historyFrom = x.turn.commit.HistoryFrom

@@ -21,6 +21,8 @@ type Activity struct {
 	// MaxConcurrent bounds how many run at once on this node; zero means only
 	// the node's own bound.
 	MaxConcurrent int
+	// Rate bounds how many begin per second on this node; zero means no bound.
+	Rate float64
 	// Run runs one attempt. A panic in it is the caller's to recover. ctx ends
 	// at the attempt's deadline, when the activity is canceled, and when the
 	// node loses it.
@@ -44,5 +46,9 @@ type Attempt struct {
 	// to.
 	Env any
 
-	ctx *taskContext
+	// Details are what an earlier attempt said last by Beat, or nil.
+	Details []byte
+
+	ctx  *taskContext
+	task *task
 }

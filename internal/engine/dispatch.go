@@ -82,7 +82,7 @@ func (e *Engine) claim(ctx context.Context, limit int) (provider.ClaimReply, err
 	if node == 0 {
 		return provider.ClaimReply{}, provider.ErrNodeGone
 	}
-	reply, err := e.store.Claim(ctx, provider.ClaimRequest{Node: node, Definitions: e.definitions, Limit: limit})
+	reply, err := e.store.Claim(ctx, provider.ClaimRequest{Node: node, Definitions: *e.definitions.Load(), Limit: limit})
 	if err != nil {
 		if errors.Is(err, provider.ErrNodeGone) {
 			e.lostMembership(node)

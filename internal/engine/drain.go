@@ -104,7 +104,7 @@ func (e *Engine) giveBack(node provider.NodeKey) {
 			continue
 		}
 		t.ctx.cancel(errCanceled, ErrDraining)
-		batch = append(batch, provider.TaskFinish{TaskRef: ref, VisibleAt: e.clock.now(), GiveBack: true})
+		batch = append(batch, provider.TaskFinish{TaskRef: ref, VisibleAt: e.clock.now(), GiveBack: true, Details: t.details()})
 	}
 	if len(batch) == 0 || node == 0 {
 		return

@@ -36,8 +36,11 @@ type Engine struct {
 
 	orchestrations map[string][]Orchestration // by name, highest version first
 	activities     map[string]*activity
-	definitions    []provider.Definition
-	filters        []provider.TaskFilter
+	// definitions are what claims ask for: what is registered, and ranges of
+	// versions that it fits.
+	definitions atomic.Pointer[[]provider.Definition]
+	lacking     map[provider.Definition]bool // said already; of the heartbeat
+	filters     []provider.TaskFilter
 
 	clock   clock
 	workers workers
@@ -59,11 +62,13 @@ type Engine struct {
 	wake     chan struct{}
 	wakeTask chan struct{}
 
-	mu     sync.Mutex
-	execs  map[provider.Key]*execution
-	held   map[provider.TaskRef]*task
-	hot    *list.List // idle executions with a machine, coldest first
-	hotMem int64
+	mu    sync.Mutex
+	execs map[provider.Key]*execution
+	held  map[provider.TaskRef]*task
+	// parking are held tasks whose attempt waits to be parked.
+	parking map[provider.TaskRef]chan error
+	hot     *list.List // idle executions with a machine, coldest first
+	hotMem  int64
 
 	batch []provider.Commit // the committer's memory
 
@@ -104,6 +109,7 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 	if d.MaxEventSize > 0 && (e.o.MaxEventSize == 0 || d.MaxEventSize < e.o.MaxEventSize) {
 		e.o.MaxEventSize = d.MaxEventSize
 	}
+	e.definitions.Store(new([]provider.Definition))
 	e.clock.set(d.Now)
 	e.workers.e, e.turns.e, e.timers.e = e, e, e
 	e.workers.loop, e.turns.loop = e.workers.work, e.turns.work

@@ -77,6 +77,8 @@ type execution struct {
 	// unrecorded counts the results of local tasks in the inbox. Like the
 	// tasks themselves they exist nowhere else.
 	unrecorded int
+	// parking are the tasks whose attempt waits to become a row, by command.
+	parking map[int64]chan error
 
 	nextTimer int64
 	timerSet  int64 // what the timer heap knows; zero: nothing
@@ -102,6 +104,8 @@ type turnScratch struct {
 	final   *history.Event
 	carried []history.Event // what begins the next execution
 	failing bool            // the commit is the record of a failure
+	// refusals answer requests that the code did not accept in this turn.
+	refusals []provider.Reply
 }
 
 // trim keeps the memory that an ordinary turn needs, and lets go of what an

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/durango-go/durango/history"
@@ -48,10 +49,11 @@ func (e *Engine) claimTasks(ctx context.Context) (provider.TaskClaimReply, int, 
 	share := e.o.MaxActivities/8 + 1 - len(e.held)
 	e.mu.Unlock()
 	limit := max(e.o.MaxActivities-int(e.workers.present.Load()), share)
-	if !e.member() || limit <= 0 || len(e.filters) == 0 {
+	if !e.member() || limit <= 0 {
 		return reply, 0, nil
 	}
 	limit = min(limit, e.o.MaxPrefetch)
+	next := time.Duration(-1)
 	filters := make([]provider.TaskFilter, 0, len(e.filters))
 	for _, f := range e.filters {
 		act := e.activities[f.Name]
@@ -62,13 +64,24 @@ func (e *Engine) claimTasks(ctx context.Context) (provider.TaskClaimReply, int, 
 			}
 			limit = min(limit, free)
 		}
+		if act.rate != nil {
+			tokens := act.rate.Tokens()
+			if tokens < 1 {
+				pause := time.Duration((1 - tokens) / act.Rate * float64(time.Second))
+				if next < 0 || pause < next {
+					next = pause
+				}
+				continue
+			}
+			limit = min(limit, int(tokens))
+		}
 		filters = append(filters, f)
 	}
-	if len(filters) == 0 {
-		return reply, 0, nil
-	}
+	// Also without a filter: somebody has to see what has expired.
 	node := e.nodeKey()
-	reply, err := e.store.ClaimTasks(ctx, provider.TaskClaim{Node: node, Filters: filters, Limit: limit})
+	reply, err := e.store.ClaimTasks(ctx, provider.TaskClaim{
+		Node: node, Filters: filters, Limit: limit, MaxSessions: max(0, e.o.MaxSessions), SessionIdle: int64(e.o.SessionIdle),
+	})
 	if err != nil {
 		if errors.Is(err, provider.ErrNodeGone) {
 			e.lostMembership(node)
@@ -78,6 +91,9 @@ func (e *Engine) claimTasks(ctx context.Context) (provider.TaskClaimReply, int, 
 		return reply, limit, err
 	}
 	e.clock.set(reply.Now)
+	if next >= 0 {
+		reply.NextDue = min(reply.NextDue, e.clock.now()+int64(next))
+	}
 	for i := range reply.Tasks {
 		e.hold(&reply.Tasks[i], node)
 	}
@@ -86,7 +102,7 @@ func (e *Engine) claimTasks(ctx context.Context) (provider.TaskClaimReply, int, 
 
 // hold begins an attempt of a task that this node has taken from the queue.
 func (e *Engine) hold(row *provider.Task, node provider.NodeKey) {
-	t := &task{held: row, node: node}
+	t := &task{held: row, node: node, engine: e}
 	answer := func(f *history.Failure) {
 		event := history.Event{Kind: history.ActivityFailed, Ref: row.Command, Attempt: row.Attempt, Failure: f}
 		e.finishHeld(t, provider.TaskFinish{TaskRef: row.Ref(), Message: history.AppendMessage(nil, &event)})
@@ -98,6 +114,10 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) {
 		return
 	}
 	t.pool, t.session, t.policy, t.scheduled = row.Pool, row.Session, command.Policy, row.ScheduledAt
+	if row.Expired {
+		e.expired(t, row, &command)
+		return
+	}
 	if lost(command.Policy, row.Attempt) {
 		answer(&history.Failure{Code: CodeWorkerLost, Final: true,
 			Message: fmt.Sprintf("activity %s: %d of %d attempts were lost with their worker or failed", row.Name, row.Attempt-1, command.Policy.MaxAttempts)})
@@ -112,13 +132,35 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) {
 		Key: row.Instance, Instance: row.InstanceID, Execution: row.Execution, Command: row.Command, Number: row.Attempt,
 		Name: row.Name, Input: command.Payload, Header: command.Header, ScheduledAt: time.Unix(0, row.ScheduledAt), Client: e.client, ctx: &t.ctx,
 	}
-	t.ctx.attempt = &t.attempt
+	t.attempt.Details = row.Details
+	t.ctx.attempt, t.attempt.task = &t.attempt, t
+	if t.act.rate != nil {
+		t.act.rate.Allow() // counted; the claim has seen to it that there is room
+	}
 	e.mu.Lock()
 	e.held[row.Ref()] = t
 	e.mu.Unlock()
 	e.workers.present.Add(1)
 	t.act.running.Add(1)
 	e.workers.start(t)
+}
+
+// expired answers a task that nobody took, or finished, in time.
+func (e *Engine) expired(t *task, row *provider.Task, cmd *history.Event) {
+	f := noWorker(row.Name, &history.Policy{ScheduleToStart: row.StartWithin})
+	switch {
+	case row.CloseBy > 0 && e.clock.now() >= row.CloseBy:
+		f = timeout(row.Name, "schedule-to-close", time.Duration(row.CloseBy-row.ScheduledAt))
+	case row.Parked:
+		f = timeout(row.Name, "start-to-close", time.Duration(cmd.Policy.StartToClose))
+		if at, again := retryAt(cmd.Policy, row.Attempt, f, row.ScheduledAt, e.clock.now(), rand.Float64()); again {
+			e.finishHeld(t, provider.TaskFinish{TaskRef: row.Ref(), VisibleAt: at, Failure: failed(row.Command, f)})
+			return
+		}
+	}
+	e.metrics.activitiesFailed.Add(1)
+	event := history.Event{Kind: history.ActivityFailed, Ref: row.Command, Attempt: number(row.Attempt), Failure: f}
+	e.finishHeld(t, provider.TaskFinish{TaskRef: row.Ref(), Message: history.AppendMessage(nil, &event)})
 }
 
 // finishHeld ends this node's hold of a task.
@@ -168,6 +210,9 @@ func (e *Engine) finished(group []provider.TaskFinish, errs []error) {
 	}
 	e.mu.Unlock()
 	for i := range group {
+		if group[i].Park {
+			e.heldParked(group[i].TaskRef, errs[i])
+		}
 		switch {
 		case errors.Is(errs[i], provider.ErrStale):
 			e.metrics.dropped.Add(1)

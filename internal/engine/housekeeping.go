@@ -57,11 +57,11 @@ func (e *Engine) giveUp(x *execution, after time.Duration) {
 		key: x.key, id: x.id, node: x.node, charged: x.charged, attempts: x.attempts,
 		name: x.name, version: x.version, status: x.status, generation: x.generation, nextTurn: x.nextTurn,
 		readSeq: x.readSeq, historyFrom: x.historyFrom, parent: x.parent, nextTimer: provider.Never,
-		local: x.local, inbox: x.inbox, extra: x.extra, unrecorded: x.unrecorded,
+		local: x.local, inbox: x.inbox, extra: x.extra, unrecorded: x.unrecorded, parking: x.parking,
 	}
 	y.turn.taken = append(y.turn.taken, x.turn.taken...)
 	y.turn.extra = append(y.turn.extra, x.turn.extra...)
-	x.local, x.inbox, x.extra = nil, nil, nil
+	x.local, x.inbox, x.extra, x.parking = nil, nil, nil, nil
 	e.forget(x)
 	e.mu.Lock()
 	e.execs[y.key] = y

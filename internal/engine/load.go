@@ -286,10 +286,9 @@ func (e *Engine) recover(x *execution, l *provider.Loaded) {
 		if at == 0 {
 			at = now
 		}
-		x.turn.extra = append(x.turn.extra, provider.NewTask{
-			Command: cmd.Seq, Name: cmd.Name, Pool: cmd.Pool, Session: cmd.Session,
-			Attempt: 1, VisibleAt: now, ScheduledAt: at, Payload: x.taskPayload(cmd),
-		})
+		row := newRow(cmd, at, x.taskPayload(cmd))
+		row.Attempt, row.VisibleAt = 1, now
+		x.turn.extra = append(x.turn.extra, row)
 		return true
 	})
 }

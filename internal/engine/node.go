@@ -55,6 +55,9 @@ func (e *Engine) heartbeats(ctx context.Context) {
 			clear(seen)
 		}
 		last = time.Now()
+		if node := e.nodeKey(); node != 0 && ctx.Err() == nil {
+			e.survey(ctx, node)
+		}
 		if n%10 == 9 {
 			e.reconcile(ctx)
 		}
@@ -119,8 +122,8 @@ func (e *Engine) heartbeat(ctx context.Context, seen map[provider.NodeKey]observ
 func (e *Engine) extend(ctx context.Context, node provider.NodeKey) error {
 	e.mu.Lock()
 	batch := make([]provider.TaskBeat, 0, len(e.held))
-	for ref := range e.held {
-		batch = append(batch, provider.TaskBeat{TaskRef: ref})
+	for ref, t := range e.held {
+		batch = append(batch, provider.TaskBeat{TaskRef: ref, Details: t.news()})
 	}
 	e.mu.Unlock()
 	if len(batch) == 0 {

@@ -47,6 +47,11 @@ type Options struct {
 	// DrainTimeout bounds how long a stopping node waits for activities that
 	// do not heed their context. Default 10 s.
 	DrainTimeout time.Duration
+	// MaxSessions bounds the sessions that are open on this node, SessionIdle
+	// how long one that is not used stays open. Default 100 and 5 min; a
+	// negative MaxSessions: none.
+	MaxSessions int
+	SessionIdle time.Duration
 	// MaxEventSize is the largest payload; zero means the store's limit.
 	MaxEventSize int
 }
@@ -85,5 +90,7 @@ func (o Options) withDefaults() Options {
 	defd(&o.MinBackoff, time.Second)
 	defd(&o.MaxBackoff, 5*time.Minute)
 	defd(&o.DrainTimeout, 10*time.Second)
+	def(&o.MaxSessions, 100)
+	defd(&o.SessionIdle, 5*time.Minute)
 	return o
 }

@@ -16,10 +16,15 @@ func (e *Engine) reset(x *execution, read int64) *provider.Commit {
 		Key: x.key, CommitID: rand.Int64N(1<<62) + 1, Expect: x.nextTurn, ReadSeq: read,
 		Status: x.status, Execution: x.generation, Name: x.name, Version: x.version, HistoryFrom: x.historyFrom,
 		Tasks: c.Tasks[:0], Children: c.Children[:0], Messages: c.Messages[:0], CancelTasks: c.CancelTasks[:0],
+		Values: c.Values[:0], Replies: append(c.Replies[:0], s.refusals...),
 	}
+	s.refusals = s.refusals[:0]
 	s.started, s.stopped = s.started[:0], s.stopped[:0]
 	s.final, s.carried, s.failing = nil, nil, false
 	c.Tasks = append(c.Tasks, s.extra...)
+	if len(c.Replies) > 0 {
+		c.DropReplies = e.clock.now() - int64(replyWindow)
+	}
 	return c
 }
 
@@ -29,7 +34,7 @@ func (e *Engine) prepareBare(x *execution, read int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	c := e.reset(x, read)
-	c.OpenLocal = len(x.local) + x.unrecorded
+	c.OpenLocal = len(x.local) + len(x.extra) + x.unrecorded
 	c.DueAt = e.dueAt(x, c.OpenLocal)
 }
 
@@ -64,7 +69,10 @@ func (e *Engine) prepareTurn(x *execution, now, read int64, commands []history.E
 	for i := range commands {
 		e.command(x, now, commands, i)
 	}
-	local := len(x.local) - len(s.stopped) + len(s.started) + x.unrecorded
+	if len(c.Replies) > 0 {
+		c.DropReplies = now - int64(replyWindow)
+	}
+	local := len(x.local) + len(x.extra) - len(s.stopped) + len(s.started) + x.unrecorded
 	if s.final != nil {
 		e.prepareEnd(x, now)
 		local = 0
@@ -120,7 +128,13 @@ func (e *Engine) command(x *execution, now int64, all []history.Event, i int) {
 			FromCommand: cmd.Seq, Refusal: history.AppendMessage(nil, &refused),
 		})
 	case history.StatusSet:
-		c.CustomStatus = cmd.Payload
+		c.CustomStatus = nonNil(cmd.Payload)
+	case history.ValueSet:
+		c.Values = setValue(c.Values, provider.Value{Name: cmd.Name, Payload: nonNil(cmd.Payload)})
+	case history.ValueCleared:
+		c.Values = setValue(c.Values, provider.Value{Name: cmd.Name})
+	case history.UpdateAnswered:
+		c.Replies = append(c.Replies, provider.Reply{ID: cmd.Text, Payload: history.AppendMessage(nil, cmd)})
 	default:
 		if cmd.Kind.Terminal() {
 			final := *cmd
@@ -145,17 +159,22 @@ func withdrawn(later []history.Event, seq int64, kind history.Kind) bool {
 // else to the queue.
 func (e *Engine) schedule(x *execution, now int64, cmd *history.Event) {
 	act := e.activities[cmd.Name]
-	if act != nil && act.Pool == cmd.Pool && cmd.Session == "" && e.workers.reserve(act, e.localLimit()) {
+	if act != nil && act.Pool == cmd.Pool && !queuedOnly(cmd) && e.workers.reserve(act, e.localLimit()) {
 		e.metrics.activitiesLocal.Add(1)
 		x.turn.started = append(x.turn.started, e.newTask(x, act, cmd, now))
 		return
 	}
 	e.metrics.activitiesRow.Add(1)
-	row := provider.NewTask{
-		Command: cmd.Seq, Name: cmd.Name, Pool: cmd.Pool, Session: cmd.Session,
-		VisibleAt: now, ScheduledAt: now, Payload: x.taskPayload(cmd),
-	}
+	row := newRow(cmd, now, x.taskPayload(cmd))
+	row.VisibleAt = now
 	x.turn.commit.Tasks = append(x.turn.commit.Tasks, row)
+}
+
+// queuedOnly reports whether a task must be a row from the beginning: a
+// session's, because the store knows where the session is, and one that beats,
+// because what it says must survive the node.
+func queuedOnly(cmd *history.Event) bool {
+	return cmd.Session != "" || cmd.Policy != nil && cmd.Policy.Heartbeat > 0
 }
 
 // taskPayload is the command of a task as its row keeps it: with the header of
@@ -225,6 +244,12 @@ func (e *Engine) prepareEnd(x *execution, now int64) {
 		}
 		return true
 	})
+	x.machine.OpenUpdates(func(u *history.Event) bool {
+		c.Replies = append(c.Replies, unanswered(u, &history.Failure{
+			Code: CodeNotRunning, Message: "the execution ended before it answered", Final: true,
+		}))
+		return true
+	})
 	for _, t := range s.started { // never begun: their execution is over
 		e.workers.unreserve(t.act)
 	}
@@ -261,7 +286,13 @@ func (e *Engine) successor(x *execution, final *history.Event) []history.Event {
 	if x.parent.Key != 0 {
 		started.Parent = &history.Parent{Key: int64(x.parent.Key), ID: x.parent.ID, Execution: x.parent.Execution, Seq: x.parent.Command}
 	}
-	return append([]history.Event{started}, final.Carried...)
+	// Values come first, and the code must find them when it begins.
+	rest := final.Carried
+	for len(rest) > 0 && rest[0].Kind == history.ValueCarried {
+		rest = rest[1:]
+	}
+	started.Carried = final.Carried[:len(final.Carried)-len(rest)]
+	return append([]history.Event{started}, rest...)
 }
 
 // statusOf owns the transition from a terminal command to a status.

@@ -29,7 +29,10 @@ func retryAt(p *history.Policy, attempt int64, f *history.Failure, scheduled, no
 			return 0, false
 		}
 	}
-	at := now + pause(p, attempt, random)
+	at := now + f.RetryAfter
+	if f.RetryAfter <= 0 {
+		at = now + pause(p, attempt, random)
+	}
 	if p.ScheduleToClose > 0 && at >= scheduled+p.ScheduleToClose {
 		return 0, false
 	}

@@ -216,6 +216,13 @@ func (e *Engine) takeTurn(x *execution) error {
 	if err != nil {
 		return err
 	}
+	if rejected := x.machine.Rejected(); len(rejected) > 0 {
+		e.refuse(x, rejected)
+		if len(s.events) == 0 {
+			e.prepareBare(x, read)
+			return nil
+		}
+	}
 	return e.prepareTurn(x, now, read, commands)
 }
 
@@ -279,17 +286,5 @@ func (e *Engine) begin(x *execution, started *history.Event) error {
 		x.parent = provider.ParentLink{Key: provider.Key(p.Key), ID: p.ID, Execution: p.Execution, Command: p.Seq}
 	}
 	x.machine = replay.New(o.Code)
-	return nil
-}
-
-// resolve finds the code for a name and a version; an empty version means the
-// highest.
-func (e *Engine) resolve(name, version string) *Orchestration {
-	versions := e.orchestrations[name]
-	for i := range versions {
-		if version == "" || versions[i].Version == version {
-			return &versions[i]
-		}
-	}
 	return nil
 }

@@ -47,16 +47,16 @@ func (c *Client) watch() {
 	}
 	rest := watchMin
 	for {
-		targets, idle := c.targets()
+		out, idle := c.outOfSight()
 		if idle {
 			return
 		}
-		if c.look(ctx, targets) {
+		if c.look(ctx, out) {
 			rest = watchMin
 		} else {
 			rest = min(2*rest, slowest)
 		}
-		t := time.NewTimer(max(rest, time.Duration(len(targets))*watchPerItem))
+		t := time.NewTimer(max(rest, time.Duration(len(out))*watchPerItem))
 		select {
 		case <-t.C:
 		case <-c.hint:
@@ -66,43 +66,64 @@ func (c *Client) watch() {
 	}
 }
 
-// targets lists what somebody waits for and the node does not own. It reports
-// whether the watcher may end, and then has already marked it as ended.
-func (c *Client) targets() (targets []provider.Target, idle bool) {
+// outOfSight lists those who wait for an instance that the node does not own.
+// It reports whether the watcher may end, and then has already marked it as
+// ended.
+func (c *Client) outOfSight() (out []*waiter, idle bool) {
 	c.mu.Lock()
 	if len(c.waiters) == 0 {
 		c.watching = false
 		c.mu.Unlock()
 		return nil, true
 	}
-	keys := make([]provider.Key, 0, len(c.waiters))
-	for k := range c.waiters {
-		keys = append(keys, k)
+	all := make([]*waiter, 0, len(c.waiters))
+	for _, list := range c.waiters {
+		all = append(all, list...)
 	}
 	c.mu.Unlock()
-	for _, k := range keys {
-		if !c.inSight(k) {
-			targets = append(targets, provider.Target{Key: k})
+	for _, w := range all {
+		if !c.inSight(w.key) {
+			out = append(out, w)
 		}
 	}
-	return targets, false
+	return out, false
 }
 
-// look reports whether one of the targets has ended.
-func (c *Client) look(ctx context.Context, targets []provider.Target) bool {
-	if len(targets) == 0 {
-		return false
-	}
-	outcomes, err := c.store.Outcomes(ctx, targets)
-	if err != nil {
-		return false
+// look reports whether something that one of the waiters waits for has
+// happened.
+func (c *Client) look(ctx context.Context, out []*waiter) bool {
+	var ends []provider.Target
+	var lookups []provider.Lookup
+	asked := map[provider.Key]bool{}
+	var asking []*waiter
+	for _, w := range out {
+		to := provider.Target{Key: w.key}
+		switch {
+		case w.kind != 0:
+			lookups = append(lookups, provider.Lookup{To: to, Kind: w.kind, Name: w.name})
+			asking = append(asking, w)
+		case !asked[w.key]:
+			asked[w.key] = true
+			ends = append(ends, to)
+		}
 	}
 	found := false
-	for i, o := range outcomes {
-		if !o.Status.Open() { // ended, or deleted: Status 0
-			o.Key = targets[i].Key
-			c.ended(o)
-			found = true
+	if len(ends) > 0 {
+		outcomes, err := c.store.Outcomes(ctx, ends)
+		for i := range outcomes {
+			if o := outcomes[i]; err == nil && !o.Status.Open() { // ended, or deleted: Status 0
+				o.Key = ends[i].Key
+				c.ended(o)
+				found = true
+			}
+		}
+	}
+	if len(lookups) > 0 {
+		findings, err := c.store.Lookup(ctx, lookups)
+		for i := range findings {
+			if err == nil && asking[i].take(findings[i]) {
+				found = true
+			}
 		}
 	}
 	return found

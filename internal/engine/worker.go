@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
 )
@@ -24,18 +26,24 @@ type task struct {
 	x       *execution     // of a local task
 	held    *provider.Task // of a held one
 	node    provider.NodeKey
+	engine  *Engine
 	// What the command says beyond the attempt.
 	pool, session string
 	policy        *history.Policy
 	scheduled     int64
+	until         int64 // when the attempt must be over, or provider.Never
 	// settled: the attempt has its result, or nobody wants it any more.
 	settled atomic.Bool
+	// parked: it has become a row that is finished from outside.
+	parked atomic.Bool
+	beats  beats
 }
 
 // activity is a registered activity with the number of its tasks here.
 type activity struct {
 	Activity
 	running atomic.Int64
+	rate    *rate.Limiter // nil: no limit
 }
 
 // workers runs tasks on a bounded number of goroutines, which exist only
@@ -56,8 +64,11 @@ func (w *workers) reserve(a *activity, limit int) bool {
 		return false
 	}
 	if a.running.Add(1) > int64(a.MaxConcurrent) && a.MaxConcurrent > 0 {
-		a.running.Add(-1)
-		w.present.Add(-1)
+		w.unreserve(a)
+		return false
+	}
+	if a.rate != nil && !a.rate.Allow() {
+		w.unreserve(a)
 		return false
 	}
 	return true
@@ -112,16 +123,36 @@ func (w *workers) run(t *task) {
 			w.settle(t, nil, failure)
 		}
 	}()
-	if !t.settled.Load() {
+	switch {
+	case t.settled.Load():
+	case w.tooLate(t):
+		failure = noWorker(t.attempt.Name, t.policy)
+	default:
 		w.arm(t)
 		result, failure = t.act.Run(&t.ctx, &t.attempt)
-		if t.ctx.timer != nil {
-			t.ctx.timer.Stop()
-		}
+		t.disarm()
 	}
 	returned = true
 	w.unreserve(t.act)
+	if t.parked.Load() {
+		w.e.leftParked(t, failure)
+		return
+	}
 	w.settle(t, result, failure)
+}
+
+// tooLate reports whether a task has waited in this node's memory for longer
+// than it may. A row that waits too long expires in the store.
+func (w *workers) tooLate(t *task) bool {
+	p := t.policy
+	return t.held == nil && p != nil && p.ScheduleToStart > 0 && w.e.clock.now() > t.scheduled+p.ScheduleToStart
+}
+
+func noWorker(name string, p *history.Policy) *history.Failure {
+	return &history.Failure{
+		Code: CodeNoWorker, Final: true,
+		Message: fmt.Sprintf("activity %s: no worker took it within %s", name, time.Duration(p.ScheduleToStart)),
+	}
 }
 
 // arm sets the attempt's deadline: when it passes the attempt has failed,
@@ -129,6 +160,10 @@ func (w *workers) run(t *task) {
 func (w *workers) arm(t *task) {
 	now := w.e.clock.now()
 	at, which := deadline(t.policy, t.scheduled, now)
+	t.until = at
+	if p := t.policy; p != nil && p.Heartbeat > 0 {
+		w.expectBeats(t, time.Duration(p.Heartbeat))
+	}
 	if at == provider.Never {
 		return
 	}
@@ -141,6 +176,18 @@ func (w *workers) arm(t *task) {
 		t.ctx.cancel(context.DeadlineExceeded, context.DeadlineExceeded)
 		w.settle(t, nil, timeout(t.attempt.Name, which, left))
 	})
+}
+
+// disarm stops the clocks of an attempt.
+func (t *task) disarm() {
+	t.ctx.mu.Lock()
+	defer t.ctx.mu.Unlock()
+	if t.ctx.timer != nil {
+		t.ctx.timer.Stop()
+	}
+	if t.beats.timer != nil {
+		t.beats.timer.Stop()
+	}
 }
 
 func timeout(name, which string, after time.Duration) *history.Failure {
@@ -187,14 +234,19 @@ func (w *workers) finish(t *task, answer history.Event) {
 }
 
 func (w *workers) retry(t *task, at int64, failure *history.Failure) {
-	reason := history.AppendMessage(nil, &history.Event{Kind: history.ActivityFailed, Ref: t.attempt.Command, Failure: failure})
+	reason := failed(t.attempt.Command, failure)
 	if t.held != nil {
-		w.e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), VisibleAt: at, Failure: reason})
+		w.e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), VisibleAt: at, Failure: reason, Details: t.details()})
 		return
 	}
 	row := t.row()
 	row.VisibleAt, row.Failure = at, reason
 	w.e.requeue(t, row)
+}
+
+// failed is the failure of an attempt that is not the last, as its row keeps it.
+func failed(command int64, f *history.Failure) []byte {
+	return history.AppendMessage(nil, &history.Event{Kind: history.ActivityFailed, Ref: command, Failure: f})
 }
 
 // row is the task as the store keeps it: what a local task becomes when it
@@ -204,10 +256,23 @@ func (t *task) row() provider.NewTask {
 		Kind: history.ActivityScheduled, Seq: t.attempt.Command, Name: t.attempt.Name, Payload: t.attempt.Input,
 		Pool: t.pool, Session: t.session, Policy: t.policy, Time: t.scheduled, Header: t.attempt.Header,
 	}
-	return provider.NewTask{
-		Command: command.Seq, Name: command.Name, Pool: command.Pool, Session: command.Session,
-		Attempt: t.attempt.Number, ScheduledAt: t.scheduled, Payload: history.AppendMessage(nil, &command),
+	row := newRow(&command, t.scheduled, history.AppendMessage(nil, &command))
+	row.Attempt, row.Details = t.attempt.Number, t.details()
+	return row
+}
+
+// newRow is a task as the store keeps it, with the limits of its policy.
+func newRow(cmd *history.Event, scheduled int64, payload []byte) provider.NewTask {
+	row := provider.NewTask{
+		Command: cmd.Seq, Name: cmd.Name, Pool: cmd.Pool, Session: cmd.Session, ScheduledAt: scheduled, Payload: payload,
 	}
+	if p := cmd.Policy; p != nil {
+		row.StartWithin = p.ScheduleToStart
+		if p.ScheduleToClose > 0 {
+			row.CloseBy = scheduled + p.ScheduleToClose
+		}
+	}
+	return row
 }
 
 // ring is a queue that keeps its memory.

@@ -1,0 +1,263 @@
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/provider"
+)
+
+// A parked task is finished from outside. It is a row before its token is
+// handed out, so that whoever comes with the token finds it, whatever has
+// become of the node (DESIGN 6, rule 11).
+
+// Park makes the attempt one that is finished from outside, and returns the
+// token to do it with. The result of its function no longer counts, only an
+// error does.
+func (a *Attempt) Park(ctx context.Context) (token string, err error) {
+	t := a.task
+	if t.parked.Load() {
+		return a.token(), nil
+	}
+	e := t.engine
+	stored := make(chan error, 1)
+	if t.held != nil {
+		if t.settled.Load() {
+			return "", ErrTaskLost
+		}
+		e.parkHeld(t, stored)
+	} else if !e.parkLocal(t, stored) {
+		return "", ErrTaskLost
+	}
+	select {
+	case err = <-stored:
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-t.ctx.Done():
+		err = t.ctx.Err()
+	}
+	if err != nil {
+		return "", err
+	}
+	t.parked.Store(true)
+	t.settled.Store(true)
+	t.disarm()
+	return a.token(), nil
+}
+
+func (e *Engine) parkHeld(t *task, stored chan error) {
+	e.mu.Lock()
+	if e.parking == nil {
+		e.parking = map[provider.TaskRef]chan error{}
+	}
+	e.parking[t.held.Ref()] = stored
+	e.mu.Unlock()
+	e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), Park: true, VisibleAt: t.until, Details: t.details()})
+}
+
+// heldParked tells an attempt whether its row is parked.
+func (e *Engine) heldParked(ref provider.TaskRef, err error) {
+	e.mu.Lock()
+	stored := e.parking[ref]
+	delete(e.parking, ref)
+	e.mu.Unlock()
+	if stored != nil {
+		stored <- err
+	}
+}
+
+// parkLocal has the next commit of the instance make a row of the task.
+func (e *Engine) parkLocal(t *task, stored chan error) bool {
+	x, command := t.x, t.attempt.Command
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.local[command] != t {
+		return false
+	}
+	delete(x.local, command)
+	row := t.row()
+	row.Parked, row.VisibleAt = true, t.until
+	x.extra = append(x.extra, row)
+	if x.parking == nil {
+		x.parking = map[int64]chan error{}
+	}
+	x.parking[command] = stored
+	if e.draining.Load() {
+		e.handOver(x)
+	} else if e.poke(x) {
+		e.turns.push(x)
+	}
+	return true
+}
+
+// unpark tells the attempts whose rows a commit has written.
+func (x *execution) unpark(c *provider.Commit) {
+	if len(x.parking) == 0 {
+		return
+	}
+	for i := range c.Tasks {
+		if stored := x.parking[c.Tasks[i].Command]; stored != nil && c.Tasks[i].Parked {
+			delete(x.parking, c.Tasks[i].Command)
+			stored <- nil
+		}
+	}
+}
+
+// abandonParking tells the attempts whose rows will not be written.
+func (x *execution) abandonParking(cause error) {
+	for command, stored := range x.parking {
+		delete(x.parking, command)
+		stored <- cause
+	}
+}
+
+// leftParked is told that the function of a parked attempt has returned. An
+// error fails the attempt, unless somebody has finished it already.
+func (e *Engine) leftParked(t *task, f *history.Failure) {
+	if f == nil {
+		return
+	}
+	ref := provider.TaskRef{
+		Instance: t.attempt.Key, Execution: t.attempt.Execution, Command: t.attempt.Command, Attempt: t.attempt.Number,
+	}
+	if _, err := e.client.finishParked(e.ctx, ref, e.verdict(ref, t.policy, t.scheduled, f)); err != nil {
+		e.o.Logger.Warn("the failure of an activity that left its completion to others is lost", "instance", t.attempt.Instance,
+			"activity", t.attempt.Name, "error", err)
+	}
+}
+
+// verdict says what becomes of a parked attempt that has failed.
+func (e *Engine) verdict(ref provider.TaskRef, p *history.Policy, scheduled int64, f *history.Failure) provider.TaskFinish {
+	return verdict(ref, p, scheduled, e.clock.now(), f)
+}
+
+func verdict(ref provider.TaskRef, p *history.Policy, scheduled, now int64, f *history.Failure) provider.TaskFinish {
+	if at, again := retryAt(p, ref.Attempt, f, scheduled, now, rand.Float64()); again {
+		return provider.TaskFinish{TaskRef: ref, VisibleAt: at, Failure: failed(ref.Command, f)}
+	}
+	answer := history.Event{Kind: history.ActivityFailed, Ref: ref.Command, Attempt: number(ref.Attempt), Failure: f}
+	return provider.TaskFinish{TaskRef: ref, Message: history.AppendMessage(nil, &answer)}
+}
+
+// Complete finishes a parked attempt with a result.
+func (c *Client) Complete(ctx context.Context, token string, result []byte) error {
+	ref, err := ParseToken(token)
+	if err != nil {
+		return err
+	}
+	answer := history.Event{Kind: history.ActivityCompleted, Ref: ref.Command, Attempt: number(ref.Attempt), Payload: result}
+	_, err = c.finishParked(ctx, ref, provider.TaskFinish{TaskRef: ref, Message: history.AppendMessage(nil, &answer)})
+	return err
+}
+
+// Fail finishes a parked attempt with a failure, which is retried as the
+// policy of the activity says.
+func (c *Client) Fail(ctx context.Context, token string, f *history.Failure) error {
+	ref, err := ParseToken(token)
+	if err != nil {
+		return err
+	}
+	policy, scheduled, now, err := c.policyOf(ctx, ref)
+	if err != nil {
+		return err
+	}
+	_, err = c.finishParked(ctx, ref, verdict(ref, policy, scheduled, now, f))
+	return err
+}
+
+// Beat stores what is said of a parked attempt.
+func (c *Client) Beat(ctx context.Context, token string, said []byte) error {
+	ref, err := ParseToken(token)
+	if err != nil {
+		return err
+	}
+	still, err := retryOne(ctx, func() ([]bool, error) {
+		return c.store.ExtendTasks(ctx, 0, []provider.TaskBeat{{TaskRef: ref, Details: said}})
+	})
+	if err == nil && !still {
+		err = provider.ErrStale
+	}
+	return err
+}
+
+// policyOf reads the policy of a task that waits in the store.
+func (c *Client) policyOf(ctx context.Context, ref provider.TaskRef) (p *history.Policy, scheduled, now int64, err error) {
+	store, err := c.Inspector()
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	tasks, err := store.Tasks(ctx, ref.Instance)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	d, err := c.store.Describe(ctx)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	for i := range tasks {
+		if tasks[i].Ref() == ref {
+			cmd, err := history.DecodeMessage(tasks[i].Payload)
+			return cmd.Policy, tasks[i].ScheduledAt, d.Now, err
+		}
+	}
+	return nil, 0, 0, provider.ErrStale
+}
+
+// finishParked ends a parked attempt. Repeated after an unknown outcome, it
+// takes a task that is not there for one that it has ended.
+func (c *Client) finishParked(ctx context.Context, ref provider.TaskRef, f provider.TaskFinish) (bool, error) {
+	unknown := false
+	fate, err := retryOne(ctx, func() ([]error, error) {
+		fates, err := c.store.FinishTasks(ctx, 0, []provider.TaskFinish{f})
+		unknown = unknown || errors.Is(err, provider.ErrUnknownOutcome)
+		return fates, err
+	})
+	if err == nil && !(unknown && errors.Is(fate, provider.ErrStale)) {
+		err = fate
+	}
+	if err != nil {
+		return false, err
+	}
+	if c.e != nil {
+		c.e.mailCame(ref.Instance, true)
+		poke(c.e.wake)
+		poke(c.e.wakeTask)
+	}
+	return true, nil
+}
+
+// errToken says that a token is none.
+var errToken = errors.New("it is not a completion token")
+
+// token is the parked attempt for whoever finishes it: opaque, and not secret.
+func (a *Attempt) token() string {
+	var b []byte
+	for _, v := range []int64{int64(a.Key), a.Execution, a.Command, a.Number} {
+		b = binary.AppendVarint(b, v)
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// ParseToken reads a completion token.
+func ParseToken(token string) (provider.TaskRef, error) {
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil {
+		return provider.TaskRef{}, errToken
+	}
+	var v [4]int64
+	for i := range v {
+		n := 0
+		if v[i], n = binary.Varint(b); n <= 0 || v[i] <= 0 {
+			return provider.TaskRef{}, errToken
+		}
+		b = b[n:]
+	}
+	if len(b) > 0 {
+		return provider.TaskRef{}, errToken
+	}
+	return provider.TaskRef{Instance: provider.Key(v[0]), Execution: v[1], Command: v[2], Attempt: v[3]}, nil
+}
