@@ -67,9 +67,14 @@ func (a Activity[In, Out]) schedule(ctx *Context, in *In) (*replay.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ctx.scope.Emit(history.Event{
-		Kind: history.ActivityScheduled, Name: d.name, Payload: payload, Pool: d.opts.Pool, Policy: d.policy,
-	}), nil
+	e := history.Event{
+		Kind: history.ActivityScheduled, Name: d.name, Payload: payload,
+		Pool: d.opts.Pool, Session: d.opts.Session, Policy: d.policy,
+	}
+	if d.opts.ScheduleToClose > 0 || d.opts.ScheduleToStart > 0 {
+		e.Time = ctx.x.m.Now() // whoever recovers the activity counts from here
+	}
+	return ctx.scope.Emit(e), nil
 }
 
 // BoundActivity is an activity with its function. It is a handle, and can be
@@ -91,7 +96,7 @@ func (b BoundActivity[In, Out]) register(r *registry) {
 	}
 	env := r.env
 	r.activity(d, engine.Activity{
-		Name: d.name, Pool: d.opts.Pool, MaxConcurrent: d.opts.MaxConcurrent,
+		Name: d.name, Pool: d.opts.Pool, MaxConcurrent: d.opts.MaxConcurrent, Rate: d.opts.MaxPerSecond,
 		Run: func(ctx context.Context, a *engine.Attempt) ([]byte, *history.Failure) { return b.run(ctx, env, a) },
 	})
 }

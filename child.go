@@ -67,8 +67,8 @@ func (o Orchestration[In, Out]) childEvent(c Codec, in *In) (history.Event, erro
 	if d.problem == nil && d.opts.IfExists != Fail {
 		return history.Event{}, invalid("orchestration option", "IfExists", "a child cannot be somebody else's instance")
 	}
-	if d.problem != nil {
-		return history.Event{}, d.problem
+	if err := d.startable(); err != nil {
+		return history.Event{}, err
 	}
 	payload, err := encodeCall(c, "input of orchestration", d.name, in)
 	if err != nil {
@@ -113,7 +113,11 @@ func (o Orchestration[In, Out]) ContinueAsNew(ctx *Context, in In) (Out, error) 
 	if d.name != ctx.x.info.Name {
 		ctx.x.fail(fmt.Errorf("orchestration %q cannot continue as new as %q", ctx.x.info.Name, d.name))
 	}
-	return continueAsNew[Out](ctx, &in, d.opts.Version)
+	version := d.opts.Version
+	if version == SameVersion {
+		version = ctx.x.info.Version
+	}
+	return continueAsNew[Out](ctx, &in, version)
 }
 
 // ContinueAsNew is the method of the same name for an orchestration that

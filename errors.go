@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/durango-go/durango/internal/engine"
 	"github.com/durango-go/durango/provider"
@@ -46,6 +47,7 @@ const (
 	CodeUndecodable    = engine.CodeUndecodable
 	CodeTerminated     = engine.CodeTerminated
 	CodeInvalid        = "durango/invalid"
+	CodeNoHandler      = engine.CodeNoHandler
 	CodeNotCompensated = "durango/not-compensated"
 )
 
@@ -65,6 +67,7 @@ var (
 	ErrDecode         error = &sentinel{CodeUndecodable, "value cannot be decoded"}
 	ErrTerminated     error = &sentinel{CodeTerminated, "terminated"}
 	ErrInvalid        error = &sentinel{CodeInvalid, "invalid value"}
+	ErrNoHandler      error = &sentinel{CodeNoHandler, "no handler for the update"}
 	ErrNotCompensated error = &sentinel{CodeNotCompensated, "not compensated"}
 )
 
@@ -131,6 +134,25 @@ func NonRetryable(err error) error {
 	}
 	return &finalError{err}
 }
+
+// RetryAfter marks err with the pause before the next attempt, in place of the
+// one that the policy computes, as when a service has said when to come again.
+// Whether there is a next attempt is still the policy's decision. A pause that
+// is not positive leaves the policy's.
+func RetryAfter(err error, pause time.Duration) error {
+	if err == nil {
+		return nil
+	}
+	return &retryError{err, pause}
+}
+
+type retryError struct {
+	err   error
+	pause time.Duration
+}
+
+func (e *retryError) Error() string { return e.err.Error() }
+func (e *retryError) Unwrap() error { return e.err }
 
 type finalError struct{ err error }
 

@@ -47,8 +47,12 @@ func plainFailure(err error) *history.Failure {
 		return nil
 	}
 	var first, last *history.Failure
-	final, depth, room := false, 0, 2*maxMessage
+	final, pause, depth, room := false, int64(0), 0, 2*maxMessage
 	walk(err, func(err error) bool {
+		if later, ok := err.(*retryError); ok {
+			pause = max(pause, int64(later.pause))
+			return true
+		}
 		if _, ok := err.(*finalError); ok {
 			final = true
 			return true
@@ -71,7 +75,7 @@ func plainFailure(err error) *history.Failure {
 	if first == nil {
 		first = &history.Failure{Message: cut(err.Error(), maxMessage)}
 	}
-	first.Final = final
+	first.Final, first.RetryAfter = final, pause
 	return first
 }
 

@@ -24,14 +24,25 @@ type CallOptions struct {
 	// error goes to the orchestration at once. Activities only.
 	Retry *RetryPolicy
 	// MaxConcurrent bounds how many attempts of a bound activity run at once
-	// on one node. Zero: only the node's own bound. Activities only.
+	// on one node, MaxPerSecond how many begin there per second (with bursts of
+	// as many as a second has, one at least). Zero: only the node's own bound.
+	// Activities only.
 	MaxConcurrent int
+	MaxPerSecond  float64
+	// Session is the name of a session: all activities with it run on one node,
+	// until that dies or leaves, or the session has not been used for
+	// [Options].SessionIdle; then another node takes it over, and what the first
+	// one kept in memory or on its disk is not there. The name is one for the
+	// whole store. Zero: none. Activities only.
+	Session string
 
 	// ID is the instance ID of a child, and of a Start that is given none. Zero:
 	// a child is called parent/execution.seq. Orchestrations only.
 	ID string
-	// Version is the version to start, as in "2.0.0". Zero: the highest that
-	// the node running the first turn has. Orchestrations only.
+	// Version is the version to start, as in "2.0.0", or a range of which the
+	// highest that the node running the first turn has is taken, as in "^2.1"
+	// or ">=1.4 <3". Zero: any. For ContinueAsNew also [SameVersion].
+	// Orchestrations only.
 	Version string
 	// StartAt delays the first turn, by the store's clock. Zero: at once.
 	// Orchestrations only.
@@ -140,6 +151,8 @@ func (d *declaration) with(o CallOptions) *declaration {
 	set(&p.ScheduleToStart, o.ScheduleToStart)
 	set(&p.Heartbeat, o.Heartbeat)
 	set(&p.MaxConcurrent, o.MaxConcurrent)
+	set(&p.MaxPerSecond, o.MaxPerSecond)
+	set(&p.Session, o.Session)
 	set(&p.ID, o.ID)
 	set(&p.Version, o.Version)
 	set(&p.StartAt, o.StartAt)
@@ -162,6 +175,14 @@ func set[T comparable](p *T, v T) {
 	}
 }
 
+// startable reports why an instance cannot be started with the handle.
+func (d *declaration) startable() error {
+	if d.problem == nil && d.opts.Version == SameVersion {
+		return invalid("version", SameVersion, "it is for ContinueAsNew")
+	}
+	return d.problem
+}
+
 // check reports everything that is wrong with the options of a handle.
 func (o *CallOptions) check(what string) error {
 	var problems []error
@@ -175,6 +196,7 @@ func (o *CallOptions) check(what string) error {
 	bad(o.ScheduleToStart < 0, "ScheduleToStart", "it is negative")
 	bad(o.Heartbeat < 0, "Heartbeat", "it is negative")
 	bad(o.MaxConcurrent < 0, "MaxConcurrent", "it is negative")
+	bad(o.MaxPerSecond != 0 && !(o.MaxPerSecond > 0 && o.MaxPerSecond <= math.MaxInt32), "MaxPerSecond", "it is not a positive number")
 	bad(o.IfExists > Reuse, "IfExists", "there is no such choice")
 	bad(o.OnParentClose > AbandonChild, "OnParentClose", "there is no such choice")
 	if r := o.Retry; r != nil {
@@ -189,11 +211,14 @@ func (o *CallOptions) check(what string) error {
 	if o.Pool != "" {
 		problems = append(problems, checkName("pool", o.Pool))
 	}
+	if o.Session != "" {
+		problems = append(problems, checkText("session", o.Session, MaxNameLength))
+	}
 	if o.ID != "" {
 		problems = append(problems, checkID(o.ID))
 	}
-	if o.Version != "" {
-		problems = append(problems, checkVersion(o.Version))
+	if o.Version != "" && o.Version != SameVersion {
+		problems = append(problems, checkRange(o.Version))
 	}
 	const foreign = "it means nothing here"
 	if what == "activity" {
@@ -206,6 +231,8 @@ func (o *CallOptions) check(what string) error {
 		bad(o.Pool != "", "Pool", foreign)
 		bad(o.Retry != nil, "Retry", foreign)
 		bad(o.MaxConcurrent != 0, "MaxConcurrent", foreign)
+		bad(o.MaxPerSecond != 0, "MaxPerSecond", foreign)
+		bad(o.Session != "", "Session", foreign)
 		bad(o.StartToClose|o.ScheduleToClose|o.ScheduleToStart|o.Heartbeat != 0, "timeouts", foreign)
 	}
 	return errors.Join(problems...)

@@ -34,9 +34,12 @@ type layer struct {
 var layers = map[string]layer{
 	".": {
 		own:   []string{"internal/engine", "internal/replay", "internal/topic", "provider", "history"},
-		other: []string{"github.com/google/uuid", "golang.org/x/mod/semver"},
+		other: []string{"github.com/google/uuid", "github.com/Masterminds/semver"},
 	},
-	"durangotest":           {own: []string{".", "provider", "provider/memory", "history"}},
+	"durangotest": {
+		own:   []string{".", "provider", "provider/memory", "history"},
+		other: []string{"github.com/Masterminds/semver"},
+	},
 	"codec/sealed":          {own: []string{"."}},
 	"codec/protobuf":        {own: []string{"."}, other: []string{"google.golang.org/protobuf"}},
 	"history":               {},
@@ -56,7 +59,10 @@ var layers = map[string]layer{
 		own:   []string{"internal/coro", "history"},
 		never: []string{"context", "crypto", "log", "math/rand", "net", "os", "sync", "syscall", "time"},
 	},
-	"internal/engine": {own: []string{"internal/replay", "provider", "history"}},
+	"internal/engine": {
+		own:   []string{"internal/replay", "provider", "history"},
+		other: []string{"github.com/Masterminds/semver", "golang.org/x/time/rate"},
+	},
 	"internal/topic":  {},
 	"internal/gen":    {other: []string{"golang.org/x/tools", "golang.org/x/mod"}},
 	"internal/assert": {other: []string{"github.com/google/go-cmp"}},

@@ -6,7 +6,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/mod/semver"
+	"github.com/Masterminds/semver/v3"
 )
 
 // Limits of what is used to find things in a store.
@@ -18,6 +18,9 @@ const (
 	MaxIDLength = 512
 	// DefaultVersion is the version of an orchestration bound without one.
 	DefaultVersion = "1.0.0"
+	// SameVersion, as [CallOptions.Version] of the handle whose ContinueAsNew is
+	// called, keeps the version that is running.
+	SameVersion = "same"
 )
 
 // reservedPrefix begins the names that belong to the engine.
@@ -103,8 +106,24 @@ func checkVersion(v string) error {
 		return invalid(what, v, fmt.Sprintf("it is %d bytes long, the limit is %d", len(v), MaxNameLength))
 	case strings.Contains(v, "+"):
 		return invalid(what, v, "build metadata has no order")
-	case !semver.IsValid("v"+v) || semver.Canonical("v"+v) != "v"+v:
+	}
+	if _, err := semver.StrictNewVersion(v); err != nil {
 		return invalid(what, v, "a version is MAJOR.MINOR.PATCH, as in 1.4.0 (semver.org)")
+	}
+	return nil
+}
+
+// checkRange reports what is wrong with a version or a range of versions.
+func checkRange(v string) error {
+	const what = "version"
+	if _, err := semver.StrictNewVersion(v); err == nil {
+		return checkVersion(v)
+	}
+	if len(v) > MaxNameLength {
+		return invalid(what, v, fmt.Sprintf("it is %d bytes long, the limit is %d", len(v), MaxNameLength))
+	}
+	if _, err := semver.NewConstraint(v); err != nil {
+		return invalid(what, v, "it is neither a version, as 1.4.0, nor a range, as ^1.4 or >=1.4 <3")
 	}
 	return nil
 }

@@ -59,6 +59,11 @@ type Options struct {
 	// DrainTimeout bounds how long a stopping node waits for activities that do
 	// not heed their context. Default 10 s.
 	DrainTimeout time.Duration
+	// MaxSessions bounds the sessions ([CallOptions.Session]) that are open on
+	// this node, SessionIdle how long one stays open that is not used. Default
+	// 100 and 5 min; a negative MaxSessions: none.
+	MaxSessions int
+	SessionIdle time.Duration
 	// MaxEventSize is the largest payload in bytes. Default, and upper bound:
 	// what the store takes.
 	MaxEventSize int
@@ -82,7 +87,7 @@ func (o *Options) check() error {
 		{"Lease", int64(o.Lease)}, {"MinPoll", int64(o.MinPoll)}, {"MaxPoll", int64(o.MaxPoll)},
 		{"IdleRelease", int64(o.IdleRelease)}, {"TurnTimeout", int64(o.TurnTimeout)},
 		{"MinBackoff", int64(o.MinBackoff)}, {"MaxBackoff", int64(o.MaxBackoff)},
-		{"DrainTimeout", int64(o.DrainTimeout)}, {"MaxEventSize", int64(o.MaxEventSize)},
+		{"SessionIdle", int64(o.SessionIdle)}, {"DrainTimeout", int64(o.DrainTimeout)}, {"MaxEventSize", int64(o.MaxEventSize)},
 	} {
 		bad(f.value < 0, "%s is negative", f.name)
 	}
@@ -118,5 +123,6 @@ func (o *Options) engine() engine.Options {
 		Lease: o.Lease, MinPoll: o.MinPoll, MaxPoll: o.MaxPoll, IdleRelease: o.IdleRelease,
 		TurnTimeout: o.TurnTimeout, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
 		DrainTimeout: o.DrainTimeout, MaxEventSize: o.MaxEventSize,
+		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle,
 	}
 }

@@ -93,27 +93,11 @@ func (o Orchestration[In, Out]) startIntercepted(ctx context.Context, s Sender, 
 }
 
 func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declaration, id string, in *In, header map[string]string) (*Run[Out], error) {
-	if d.problem != nil {
-		return nil, d.problem
-	}
-	if err := checkID(id); err != nil {
-		return nil, err
-	}
-	payload, err := encodeCall(senderOr(s).client().codecOf(), "input of", d.name, in)
+	s = senderOr(s)
+	n, err := newInstance(s.client().codecOf(), d, id, in, header)
 	if err != nil {
 		return nil, err
 	}
-	started := history.Event{
-		Kind: history.Started, Name: d.name, Version: d.opts.Version, Target: id, Payload: payload, Header: header,
-	}
-	n := provider.NewInstance{
-		ID: id, Name: d.name, Version: d.opts.Version,
-		Start: history.AppendMessage(nil, &started),
-	}
-	if at := d.opts.StartAt; !at.IsZero() {
-		n.NotBefore = at.UnixNano()
-	}
-	s = senderOr(s)
 	res, err := s.create(ctx, n)
 	if err == nil {
 		err = res.Err
@@ -128,6 +112,31 @@ func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declarat
 		return run, &AlreadyExistsError{ID: id}
 	}
 	return nil, fmt.Errorf("instance %q: %w", id, fromStore(err))
+}
+
+// newInstance is an instance to be created by a client.
+func newInstance[In any](c Codec, d *declaration, id string, in *In, header map[string]string) (provider.NewInstance, error) {
+	if err := d.startable(); err != nil {
+		return provider.NewInstance{}, err
+	}
+	if err := checkID(id); err != nil {
+		return provider.NewInstance{}, err
+	}
+	payload, err := encodeCall(c, "input of", d.name, in)
+	if err != nil {
+		return provider.NewInstance{}, err
+	}
+	started := history.Event{
+		Kind: history.Started, Name: d.name, Version: d.opts.Version, Target: id, Payload: payload, Header: header,
+	}
+	n := provider.NewInstance{
+		ID: id, Name: d.name, Version: d.opts.Version,
+		Start: history.AppendMessage(nil, &started),
+	}
+	if at := d.opts.StartAt; !at.IsZero() {
+		n.NotBefore = at.UnixNano()
+	}
+	return n, nil
 }
 
 // Run returns the run of an instance that was started elsewhere. It does not

@@ -161,6 +161,10 @@ type RunInfo struct {
 	// the code is fixed.
 	TurnFailure   string
 	TurnFailureAt time.Time
+	// WaitingSince is since when the instance could run and no node has taken
+	// it. Zero: it does not wait for a node. If it stays set, no node that runs
+	// has the orchestration in the version that is asked for.
+	WaitingSince time.Time
 
 	CreatedAt, UpdatedAt time.Time
 	ClosedAt             time.Time // zero while open
@@ -181,6 +185,15 @@ func (r *Run[T]) Status(ctx context.Context) (RunInfo, error) {
 		Execution: i.Execution, Turns: i.NextTurn - 1, Parent: i.Parent.ID,
 		status: storedStatus{r.c.codecOf(), i.CustomStatus}, TurnFailure: i.TurnFailure, TurnFailureAt: fromNano(i.FailedAt),
 		CreatedAt: fromNano(i.CreatedAt), UpdatedAt: fromNano(i.UpdatedAt), ClosedAt: fromNano(i.ClosedAt),
+	}
+	if i.Owner == 0 && i.Status.Runnable() && i.WakeAt != provider.Never {
+		d, err := r.c.Store().Describe(ctx)
+		if err != nil {
+			return RunInfo{}, fmt.Errorf("status of instance %q: %w", r.t.ID, fromStore(err))
+		}
+		if i.WakeAt <= d.Now {
+			info.WaitingSince = fromNano(max(i.WakeAt, i.CreatedAt))
+		}
 	}
 	if info.status.codec == nil {
 		info.CustomStatus = i.CustomStatus

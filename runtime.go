@@ -41,6 +41,11 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new runtime: %w", fromStore(err))
 	}
+	e.Register(nil, builtin())
+	return &Runtime{engine: e, env: newEnvironment(e.Client(), &o), names: map[string]bool{}}, nil
+}
+
+func newEnvironment(c *engine.Client, o *Options) *environment {
 	env := &environment{logger: o.Logger, codec: custom(o.Codec)}
 	if c, ok := o.Codec.(interface{ Same(a, b []byte) bool }); ok {
 		env.same = c.Same
@@ -51,8 +56,8 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 	env.orchestrations = wrappers(o.Interceptors, func(i *Interceptor) func(*Context, InstanceInfo, func(*Context) error) error {
 		return i.Orchestration
 	})
-	env.client = newClient(e.Client(), ClientOptions{Codec: o.Codec, Interceptors: o.Interceptors})
-	return &Runtime{engine: e, env: env, names: map[string]bool{}}, nil
+	env.client = newClient(c, ClientOptions{Codec: o.Codec, Interceptors: o.Interceptors})
+	return env
 }
 
 // environment is what the definitions of a runtime share. It does not change.

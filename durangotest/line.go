@@ -138,6 +138,14 @@ func (l *line) Outcomes(ctx context.Context, targets []provider.Target) ([]provi
 	return through(l, func() ([]provider.Outcome, error) { return l.world.Outcomes(ctx, targets) })
 }
 
+func (l *line) Definitions(ctx context.Context) ([]provider.Definition, error) {
+	return through(l, func() ([]provider.Definition, error) { return l.world.Definitions(ctx) })
+}
+
+func (l *line) Lookup(ctx context.Context, batch []provider.Lookup) ([]provider.Finding, error) {
+	return through(l, func() ([]provider.Finding, error) { return l.world.Lookup(ctx, batch) })
+}
+
 // What an activity may do through its client beside the above.
 
 func (l *line) Get(ctx context.Context, t provider.Target) (provider.Instance, error) {

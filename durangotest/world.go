@@ -1,11 +1,15 @@
 package durangotest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/Masterminds/semver/v3"
 
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/history"
@@ -228,7 +232,11 @@ func (w *world) outlook(known map[durango.Definition]bool) (o outlook) {
 		tasks, _ := w.Tasks(context.Background(), row.Key) // an open memory store does not fail
 		for _, t := range tasks {
 			o.busy = o.busy || t.Holder != 0
-			if t.Holder == 0 && known[durango.Definition{Kind: "activity", Name: t.Name}] {
+			if t.Holder != 0 {
+				continue
+			}
+			at(t.ComputeExpiresAt())
+			if !t.Parked && (known[durango.Definition{Kind: "activity", Name: t.Name}] || strings.HasPrefix(t.Name, "durango/")) {
 				at(t.VisibleAt)
 			}
 		}
@@ -239,11 +247,12 @@ func (w *world) outlook(known map[durango.Definition]bool) (o outlook) {
 
 // runs reports whether a node with these definitions would claim an instance.
 func runs(known map[durango.Definition]bool, row *provider.Instance) bool {
-	if row.Version != "" {
-		return known[durango.Definition{Kind: "orchestration", Name: row.Name, Version: row.Version}]
-	}
+	fits, err := semver.NewConstraint(cmp.Or(row.Version, "*"))
 	for d := range known {
-		if d.Kind == "orchestration" && d.Name == row.Name {
+		if d.Kind != "orchestration" || d.Name != row.Name {
+			continue
+		}
+		if v, bad := semver.StrictNewVersion(d.Version); d.Version == row.Version || row.Version == "" || err == nil && bad == nil && fits.Check(v) {
 			return true
 		}
 	}

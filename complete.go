@@ -1,0 +1,89 @@
+package durango
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/durango-go/durango/internal/engine"
+	"github.com/durango-go/durango/provider"
+)
+
+// CompleteLater leaves the completion of an activity to somebody else: a
+// person, a webhook, another system. It returns a token, which is stored
+// before it is handed out and good until the activity is completed, failed, or
+// timed out, on whatever node and however long that takes. The function returns
+// when it has passed the token on; then its result does not count, and an error
+// fails the attempt.
+//
+//	func approve(ctx context.Context, o Order) (Approval, error) {
+//		token, err := durango.CompleteLater(ctx)
+//		if err != nil {
+//			return Approval{}, err
+//		}
+//		return Approval{}, mail.Ask(o.Manager, token)
+//	}
+//
+// Give such an activity a StartToClose, unless it may wait for ever.
+func CompleteLater(ctx context.Context) (token string, err error) {
+	a := engine.AttemptFrom(ctx)
+	if a == nil {
+		return "", errors.New("complete later: ctx is not that of an activity")
+	}
+	if token, err = a.Park(ctx); err != nil {
+		return "", fmt.Errorf("complete later: %w", fromStore(err))
+	}
+	return token, nil
+}
+
+// Complete completes an activity that called [CompleteLater]. It is
+// [Client.Complete] with the type of the result checked.
+func (a Activity[In, Out]) Complete(ctx context.Context, c *Client, token string, out Out) error {
+	return complete(ctx, c, token, &out)
+}
+
+// Complete completes an activity that called [CompleteLater], with its result:
+// a value of its output type. The error matches [ErrNotRunning] when nobody
+// waits for the token any more, and [ErrInvalid] when it is none.
+func (c *Client) Complete(ctx context.Context, token string, out any) error {
+	return complete(ctx, c, token, &out)
+}
+
+func complete[T any](ctx context.Context, c *Client, token string, out *T) error {
+	payload, err := encodeCall(c.codecOf(), "result of activity", "", out)
+	if err == nil {
+		err = c.parked(func() error { return c.c.Complete(ctx, token, payload) }, token)
+	}
+	if err != nil {
+		return fmt.Errorf("complete activity: %w", err)
+	}
+	return nil
+}
+
+// Fail fails an activity that called [CompleteLater]. It is tried again if its
+// policy says so. Errors are as those of Complete.
+func (c *Client) Fail(ctx context.Context, token string, cause error) error {
+	if cause == nil {
+		return fmt.Errorf("fail activity: %w", invalid("error", "", "it is nil; use Complete"))
+	}
+	err := c.parked(func() error { return c.c.Fail(ctx, token, toFailure(c.codecOf(), cause)) }, token)
+	if err != nil {
+		return fmt.Errorf("fail activity: %w", err)
+	}
+	return nil
+}
+
+// parked makes a call for a token.
+func (c *Client) parked(call func() error, token string) error {
+	if c == nil {
+		return errNoClient
+	}
+	if _, err := engine.ParseToken(token); err != nil {
+		return invalid("completion token", token, err.Error())
+	}
+	err := call()
+	if errors.Is(err, provider.ErrStale) {
+		return fmt.Errorf("the activity is over: %w", ErrNotRunning)
+	}
+	return fromStore(err)
+}

@@ -1,0 +1,52 @@
+package durango
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/provider"
+)
+
+// SendWithStart sends a signal to the instance that has the ID, and starts it
+// before if there is none, in one transaction. It returns the instance's run,
+// whoever started it. The error matches [ErrNotRunning] if the instance has
+// ended. Repeating a call whose outcome is not known may send the signal twice,
+// unless the handle of the signal has an ID.
+func SendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o Orchestration[In, Out], in In, signal Signal[T], v T) (*Run[Out], error) {
+	s = senderOr(s)
+	run, err := sendWithStart(ctx, s, id, o, &in, signal, &v)
+	if err != nil {
+		return run, fmt.Errorf("send signal %q to instance %q, starting it: %w", signal.Name(), cut(id, 64), err)
+	}
+	return run, nil
+}
+
+func sendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o Orchestration[In, Out], in *In, signal Signal[T], v *T) (*Run[Out], error) {
+	d := o.d.or()
+	n, err := newInstance(s.client().codecOf(), d, id, in, nil)
+	if err != nil {
+		return nil, err
+	}
+	e, err := signal.event(s.client().codecOf(), id, v)
+	if err != nil {
+		return nil, err
+	}
+	m := provider.Message{ID: signal.id, Payload: history.AppendMessage(nil, &e)}
+	if m.ID == "" {
+		m.ID = "durango/start/" + NewID() // the store may have to be asked twice
+	}
+	n.With = []provider.Message{m}
+	res, err := s.create(ctx, n)
+	if err == nil && !errors.Is(res.Err, provider.ErrAlreadyExists) {
+		err = res.Err
+	}
+	if err == nil && len(res.Sent) > 0 {
+		err = res.Sent[0].Err
+	}
+	if err != nil {
+		return nil, fromStore(err)
+	}
+	return &Run[Out]{s.client(), provider.Target{Key: res.Key, ID: id}}, nil
+}
