@@ -56,6 +56,97 @@ func (p prog) next(name string) string {
 	return string(e.Payload)
 }
 
+// text returns a value, or "none".
+func (p prog) text(value string) string {
+	payload, ok := p.Value(value)
+	if !ok {
+		return "none"
+	}
+	return string(payload)
+}
+
+func (p prog) set(value, payload string) {
+	p.Emit(history.Event{Kind: history.ValueSet, Name: value, Payload: []byte(payload)})
+}
+
+func (p prog) reply(e *history.Event, payload string) {
+	p.Emit(history.Event{Kind: history.UpdateAnswered, Name: e.Name, Text: e.Text, Payload: []byte(payload)})
+}
+
+// do obeys signals: set:NAME:PAYLOAD, clear:NAME, show:NAME, patch:ID, end, and
+// next for continue-as-new.
+func (p prog) do() history.Event {
+	for {
+		_, e := p.Wait(p.Signals("do"))
+		f := strings.Split(string(e.Payload), ":")
+		switch f[0] {
+		case "set":
+			p.set(f[1], f[2])
+		case "clear":
+			p.Emit(history.Event{Kind: history.ValueCleared, Name: f[1]})
+		case "show":
+			p.printf("%s is %s", f[1], p.text(f[1]))
+		case "patch":
+			p.printf("patch %s: %v", f[1], p.Patched(f[1]))
+		case "end":
+			return completed("")
+		case "next":
+			return history.Event{Kind: history.ContinuedAsNew, Payload: []byte("in")}
+		}
+	}
+}
+
+// patched schedules one activity in the older branch and another in the newer.
+func (p prog) patched(id string) *Op {
+	if p.Patched(id) {
+		return p.act(id + " newer")
+	}
+	return p.act(id + " older")
+}
+
+// updates has a handler "add" that takes its time and a validator, and others.
+func (p prog) updates(add func(e *history.Event)) history.Event {
+	if add != nil {
+		p.printf("handles %v", p.Handle("add", p.judgeAdd, add))
+		p.printf("again %v", p.Handle("add", nil, nil))
+	}
+	p.Handle("get", nil, func(e *history.Event) { p.reply(e, p.text("sum")) })
+	p.Handle("fail", nil, func(e *history.Event) {
+		p.Emit(history.Event{Kind: history.UpdateAnswered, Name: e.Name, Text: e.Text, Failure: &history.Failure{Message: "no"}})
+	})
+	p.Handle("ignore", nil, func(e *history.Event) { p.await(p.act("ignored")) })
+	p.Handle("boom", nil, func(e *history.Event) { panic("in the handler") })
+	stopped := p.NewGate()
+	p.Handle("stop", nil, func(e *history.Event) { p.reply(e, "stopping"); stopped.Open() })
+	if i, _ := p.Wait(p.Signals("end"), stopped, p.Signals("next")); i == 2 {
+		return history.Event{Kind: history.ContinuedAsNew}
+	}
+	return completed(p.text("sum"))
+}
+
+func (p prog) judgeAdd(e *history.Event) *history.Failure {
+	switch string(e.Payload) {
+	case "bad":
+		return &history.Failure{Code: "bad", Message: "sum is " + p.text("sum")}
+	case "panic":
+		panic("in the validator")
+	case "goexit":
+		runtime.Goexit()
+	case "now":
+		return &history.Failure{Message: fmt.Sprintf("at %d, replaying %v, started %s", p.Now(), p.Replaying(), p.Started().Name)}
+	case "act":
+		p.act("not to be")
+	}
+	return nil
+}
+
+func (p prog) add(e *history.Event) {
+	p.printf("adding %s", e.Payload)
+	p.printf("checked %s: %s", e.Payload, p.await(p.act("check")))
+	p.set("sum", p.text("sum")+"+"+string(e.Payload))
+	p.reply(e, p.text("sum"))
+}
+
 func completed(out string) history.Event {
 	return history.Event{Kind: history.Completed, Payload: []byte(out)}
 }
@@ -360,6 +451,10 @@ var programs = map[string]func(p prog) history.Event{
 		p.Record("bad", func() []byte { p.act("inside"); return nil })
 		return completed("")
 	},
+	"record-reads": func(p prog) history.Event {
+		p.Record("bad", func() []byte { return []byte(p.text("v")) })
+		return completed("")
+	},
 	"record-panics": func(p prog) history.Event {
 		defer func() { p.printf("recovered %v", recover()) }()
 		p.Record("bad", func() []byte { panic("in record") })
@@ -429,7 +524,97 @@ var programs = map[string]func(p prog) history.Event{
 		return history.Event{Kind: history.StatusSet}
 	},
 
+	"do":      func(p prog) history.Event { return p.do() },
+	"updates": func(p prog) history.Event { return p.updates(p.add) },
+	// It gets its handler when the activity is done.
+	"late-handler": func(p prog) history.Event {
+		p.await(p.act("prepare"))
+		p.Handle("get", nil, func(e *history.Event) { p.reply(e, "got") })
+		p.next("end")
+		return completed("")
+	},
+	"patch/none": func(p prog) history.Event {
+		p.await(p.act("a older"))
+		return completed(p.await(p.act("b older")))
+	},
+	"patch": func(p prog) history.Event {
+		p.await(p.patched("a"))
+		p.printf("again %v", p.Patched("a"))
+		return completed(p.await(p.act("b older")))
+	},
+	"patch/gone": func(p prog) history.Event {
+		p.await(p.act("a newer"))
+		p.printf("again true")
+		return completed(p.await(p.act("b older")))
+	},
+	"patch/b-too": func(p prog) history.Event {
+		p.await(p.patched("a"))
+		p.printf("again %v", p.Patched("a"))
+		return completed(p.await(p.patched("b")))
+	},
+	// Marks without a command between them, and one that ends its turn.
+	"marks": func(p prog) history.Event {
+		p.printf("%v %v", p.Patched("x"), p.Patched("y"))
+		p.await(p.act("a"))
+		p.printf("%v", p.Patched("z"))
+		p.next("end")
+		return completed("")
+	},
+	"marks/second-only": func(p prog) history.Event {
+		p.printf("%v", p.Patched("y"))
+		p.await(p.act("a"))
+		p.next("end")
+		return completed("")
+	},
+	"marks/swapped": func(p prog) history.Event {
+		p.printf("%v %v", p.Patched("y"), p.Patched("x"))
+		p.await(p.act("a"))
+		p.next("end")
+		p.printf("%v", p.Patched("z"))
+		return completed("")
+	},
+	"marks/unasked": func(p prog) history.Event {
+		p.await(p.act("a"))
+		p.next("end")
+		return completed("")
+	},
+	"marks/another": func(p prog) history.Event {
+		p.printf("%v %v %v", p.Patched("w"), p.Patched("x"), p.Patched("y"))
+		p.await(p.act("a"))
+		p.next("end")
+		return completed("")
+	},
+
 	// What follows differs from a program above in one thing.
+	"do/other-name":    func(p prog) history.Event { p.next("do"); p.set("b", "1"); p.next("never"); return completed("") },
+	"do/other-payload": func(p prog) history.Event { p.next("do"); p.set("a", "2"); p.printf("%s", p.text("a")); return p.do() },
+	"do/clears": func(p prog) history.Event {
+		p.next("do")
+		p.Emit(history.Event{Kind: history.ValueCleared, Name: "a"})
+		p.next("never")
+		return completed("")
+	},
+	"updates/no-handler": func(p prog) history.Event { return p.updates(nil) },
+	"updates/ended":      func(p prog) history.Event { p.Handle("add", nil, nil); return completed("") },
+	"updates/other-answer": func(p prog) history.Event {
+		return p.updates(func(e *history.Event) {
+			p.printf("adding %s", e.Payload)
+			p.printf("checked %s: %s", e.Payload, p.await(p.act("check")))
+			p.set("sum", p.text("sum")+"+"+string(e.Payload))
+			p.reply(e, "another")
+		})
+	},
+	"updates/fails": func(p prog) history.Event {
+		return p.updates(func(e *history.Event) {
+			p.printf("adding %s", e.Payload)
+			p.printf("checked %s: %s", e.Payload, p.await(p.act("check")))
+			p.set("sum", p.text("sum")+"+"+string(e.Payload))
+			p.Emit(history.Event{Kind: history.UpdateAnswered, Name: e.Name, Text: e.Text, Failure: &history.Failure{}})
+		})
+	},
+	"updates/other-request": func(p prog) history.Event {
+		return p.updates(func(e *history.Event) { e.Text += "x"; p.add(e) })
+	},
 	"sequential/renamed": func(p prog) history.Event {
 		a := p.await(p.act("first"))
 		b := p.await(p.act("other"))

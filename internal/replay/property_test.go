@@ -21,9 +21,10 @@ var (
 // consumed."
 //
 // A seed gives a program, and deliveries that answer it, repeat and make up
-// answers, signal and cancel. Its replay must print and emit the same, the
-// replay of every prefix must continue live as the whole did, and a history
-// with one command changed must be refused.
+// answers, signal, update and cancel. Its replay must print, emit and leave the
+// same, the replay of every prefix must continue live as the whole did without
+// what was rejected, and a history with one command changed must be refused.
+// Marks of patches that nobody asks for must not be noticed.
 func TestGeneratedPrograms(t *testing.T) {
 	checkGoroutines(t)
 	if *seed != 0 {
@@ -59,20 +60,23 @@ func checkGenerated(t *testing.T, seed uint64) {
 	x := start(t, name)
 	defer x.m.Close()
 	now := int64(1)
-	x.mustTurn(now, []history.Event{{Kind: history.Started, Name: "g"}})
+	x.mustTurn(now, []history.Event{{Kind: history.Started, Name: "g", Carried: []history.Event{
+		{Kind: history.ValueCarried, Name: "v0", Payload: []byte("carried")},
+	}}})
 	for n := 0; n < 60 && x.m.Final() == nil && !t.Failed(); n++ {
 		now += r.Int64N(20)
 		x.mustTurn(now, x.randomDeliveries(r, now))
 	}
 	x.checkPrefixes()
 	x.checkTampered(r)
+	x.checkUnaskedMarks(r)
 }
 
 func (x *execution) mustTurn(now int64, deliveries []history.Event) {
 	if _, err := x.turn(now, deliveries); err != nil {
 		x.t.Errorf("%s: turn %d: %v", x.name, len(x.turns)+1, err)
 	}
-	x.logs = append(x.logs, x.take())
+	x.take()
 }
 
 func (x *execution) randomDeliveries(r *rand.Rand, now int64) []history.Event {
@@ -90,6 +94,11 @@ func (x *execution) randomDeliveries(r *rand.Rand, now int64) []history.Event {
 		switch k := r.IntN(20); {
 		case k < 12 && len(pool) > 0:
 			events = append(events, pool[r.IntN(len(pool))])
+		case k < 14:
+			events = append(events, history.Event{
+				Kind: history.UpdateRequested, Name: fmt.Sprint("u", r.IntN(3)), Text: fmt.Sprint("r", len(x.turns), r.IntN(9)),
+				Payload: fmt.Append(nil, r.IntN(100)),
+			})
 		case k < 17:
 			events = append(events, history.Event{
 				Kind: history.SignalReceived, Name: signalNames[r.IntN(2)], Payload: fmt.Append(nil, r.IntN(100)),
@@ -149,6 +158,25 @@ func (x *execution) checkTampered(r *rand.Rand) {
 	}
 }
 
+// checkUnaskedMarks verifies that marks of patches that the code does not ask
+// for change nothing, wherever they stand.
+func (x *execution) checkUnaskedMarks(r *rand.Rand) {
+	y := start(x.t, x.name)
+	defer y.m.Close()
+	for i, turn := range x.turns {
+		turn.Commands = slices.Clone(turn.Commands)
+		for range 3 {
+			at := r.IntN(len(turn.Commands) + 1)
+			turn.Commands = slices.Insert(turn.Commands, at, history.Event{Kind: history.PatchMarked, Name: "unasked"})
+		}
+		err := y.m.Replay(&turn)
+		if log := y.take(); err != nil || !slices.Equal(log, x.logs[i]) || !slices.Equal(y.state(), x.states[i][:len(x.states[i])-1]) {
+			x.t.Errorf("%s: turn %d with marks that nobody asks for: %v, printed %q and not %q", x.name, i+1, err, log, x.logs[i])
+			return
+		}
+	}
+}
+
 var signalNames = []string{"s", "t"}
 
 // stmt is a statement of a generated program.
@@ -178,6 +206,10 @@ const (
 	doExpire
 	doGate
 	doPush
+	doSet
+	doShow
+	doHandle
+	doPatch
 	verbs
 )
 
@@ -185,7 +217,7 @@ func generate(r *rand.Rand, depth int) []stmt {
 	block := make([]stmt, 2+r.IntN(8))
 	for i := range block {
 		s := stmt{verb: r.IntN(verbs), a: r.IntN(1000), b: r.IntN(1000)}
-		if s.verb == doSpawn || s.verb == doScope || s.verb == doExpire {
+		if s.verb == doSpawn || s.verb == doScope || s.verb == doExpire || s.verb == doHandle {
 			if depth == 0 {
 				s.verb = doAct
 			} else {
@@ -304,7 +336,49 @@ func (g *generated) step(s stmt) {
 		g.Emit(history.Event{Kind: history.StatusSet, Payload: []byte("st")})
 	case doCollect:
 		g.collect(s)
+	case doSet:
+		e := history.Event{Kind: history.ValueSet, Name: fmt.Sprint("v", s.a%3), Payload: fmt.Append(nil, len(g.ops))}
+		if s.b%4 == 0 {
+			e.Kind = history.ValueCleared
+		}
+		scope.Emit(e)
+	case doShow:
+		g.printf("value %s", g.text(fmt.Sprint("v", s.b%3)))
+	case doHandle:
+		g.handle(s)
+	case doPatch:
+		// Each answer emits something, so that another one is noticed.
+		name := "older"
+		if g.Patched(fmt.Sprint("p", s.b%4)) {
+			name = "newer"
+		}
+		g.printf("%s of p%d", name, s.b%4)
+		g.Emit(history.Event{Kind: history.StatusSet, Name: name})
 	}
+}
+
+// handle registers a handler that runs a block, and answers all but some.
+func (g *generated) handle(s stmt) {
+	validate := func(e *history.Event) *history.Failure {
+		switch n := e.Payload[len(e.Payload)-1] - '0'; {
+		case n == 0:
+			panic("zero")
+		case n%2 == 0 || g.text("v0") == "none":
+			return &history.Failure{Message: fmt.Sprint(g.Now())}
+		}
+		return nil
+	}
+	if s.a%3 == 0 {
+		validate = nil
+	}
+	ok := g.Handle(fmt.Sprint("u", s.b%3), validate, func(e *history.Event) {
+		g.printf("handles %s %s: %s", e.Name, e.Text, e.Payload)
+		g.run(s.block)
+		if s.a%5 != 0 {
+			g.reply(e, g.text("v1"))
+		}
+	})
+	g.printf("registered %v", ok)
 }
 
 func (g *generated) collect(s stmt) {

@@ -104,7 +104,7 @@ func (m *Machine) enter() *Task {
 // look begins those that only read, and that a validator may call too.
 func (m *Machine) look() {
 	m.hold()
-	if m.halted && !(m.judging && m.err == nil) {
+	if m.halted && !m.judging {
 		m.stop()
 	}
 }

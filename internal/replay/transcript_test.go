@@ -27,9 +27,10 @@ var update = flag.Bool("update", false, "rewrite testdata")
 //	state            what is pending
 //	close            the machine is closed
 //
-// What is seen are the lines that the program printed, the commands and the
-// error. At the end of each code section every prefix of the turns is
-// replayed and the rest run live, which must give the same.
+// What is seen are the lines that the program printed, the commands, the
+// deliveries that were rejected and the error. At the end of each code section
+// every prefix of the turns is replayed and the rest run live, which must give
+// the same, and leave the same.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -82,6 +83,7 @@ type execution struct {
 	log    []string
 	turns  []history.Turn
 	logs   [][]string // of each turn
+	states [][]string // after each turn
 	failed bool
 }
 
@@ -101,17 +103,37 @@ func (x *execution) take() []string {
 	return log
 }
 
-// turn runs a live turn and records it.
+// turn runs a live turn and records it, unless all of it was rejected.
 func (x *execution) turn(now int64, deliveries []history.Event) ([]history.Event, error) {
+	turn, at := x.m.turn, x.m.now
 	cmds, err := x.m.Turn(now, slices.Clone(deliveries))
 	if err != nil {
 		x.failed = true
 		return nil, err
 	}
 	cmds = slices.Clone(cmds)
+	given := len(deliveries)
+	for i, r := range slices.Backward(x.m.Rejected()) {
+		if i > 0 && x.m.Rejected()[i-1].Index >= r.Index {
+			x.t.Errorf("%s: rejected in the order %v", x.name, x.m.Rejected())
+		}
+		deliveries = slices.Delete(slices.Clone(deliveries), r.Index, r.Index+1)
+	}
+	if given > 0 && len(deliveries) == 0 {
+		if x.m.turn != turn || x.m.now != at || len(cmds) > 0 || len(x.log) > 0 {
+			x.t.Errorf("%s: a turn of rejected updates was turn %d at %d with %v, after %d at %d",
+				x.name, x.m.turn, x.m.now, cmds, turn, at)
+		}
+		return nil, nil
+	}
+	if x.m.turn != int64(len(x.turns)+1) || x.m.now != now {
+		x.t.Errorf("%s: turn %d at %d, want %d at %d", x.name, x.m.turn, x.m.now, len(x.turns)+1, now)
+	}
 	x.turns = append(x.turns, history.Turn{
 		Number: int64(len(x.turns) + 1), Execution: 1, Time: now, Deliveries: deliveries, Commands: cmds,
 	})
+	x.logs = append(x.logs, slices.Clone(x.log))
+	x.states = append(x.states, append(x.state(), fmt.Sprint("size ", x.m.Size())))
 	return cmds, nil
 }
 
@@ -162,11 +184,11 @@ func runTranscript(t *testing.T, text string) string {
 		case "turn":
 			cmds, err := x.turn(number(t, arg), parseDeliveries(t, lines[1:]))
 			seen = x.take()
-			if err == nil {
-				x.logs = append(x.logs, slices.Clone(seen))
-			}
 			for i := range cmds {
 				seen = append(seen, format(&cmds[i]))
+			}
+			for _, r := range x.m.Rejected() {
+				seen = append(seen, formatRejection(r))
 			}
 			seen = appendError(seen, err)
 		case "replay":
@@ -214,6 +236,10 @@ func (x *execution) state() []string {
 	open := func(e *history.Event) bool { seen = append(seen, "open "+format(e)); return true }
 	x.m.OpenActivities(open)
 	x.m.OpenChildren(open)
+	x.m.OpenUpdates(open)
+	for _, e := range x.m.bequeath() {
+		seen = append(seen, fmt.Sprintf("value %s %s", e.Name, e.Payload))
+	}
 	for _, e := range x.m.Unread() {
 		seen = append(seen, fmt.Sprintf("unread %s %s", e.Name, e.Payload))
 	}
@@ -248,6 +274,12 @@ func (x *execution) checkPrefixes() {
 			if got := y.take(); !slices.Equal(got, x.logs[i]) {
 				x.t.Errorf("%s: turn %d after %d prints %q instead of %q", x.name, turn.Number, k, got, x.logs[i])
 			}
+			if got := append(y.state(), fmt.Sprint("size ", y.m.Size())); !slices.Equal(got, x.states[i]) {
+				x.t.Errorf("%s: turn %d after %d leaves %q instead of %q", x.name, turn.Number, k, got, x.states[i])
+			}
+			if len(y.m.Rejected()) > 0 {
+				x.t.Errorf("%s: turn %d after %d rejects %v", x.name, turn.Number, k, y.m.Rejected())
+			}
 			if y.m.Replaying() != (i < k) {
 				x.t.Errorf("%s: turn %d after %d: replaying %v", x.name, turn.Number, k, y.m.Replaying())
 			}
@@ -281,14 +313,32 @@ func format(e *history.Event) string {
 	if e.Payload != nil {
 		s += fmt.Sprintf(" payload %q", e.Payload)
 	}
-	if e.Text != "" {
+	if e.Text != "" && e.Kind != history.UpdateAnswered && e.Kind != history.UpdateRequested {
 		s += fmt.Sprintf(" text %q", e.Text)
 	}
 	if e.Failure != nil {
 		s += fmt.Sprintf(" failure %q", e.Failure.Message)
 	}
 	for _, c := range e.Carried {
-		s += fmt.Sprintf(" carried %s %s", c.Name, c.Payload)
+		s += " carried"
+		if c.Kind != history.SignalReceived {
+			s += fmt.Sprintf(" %v", c.Kind)
+		}
+		s += fmt.Sprintf(" %s %s", c.Name, c.Payload)
+	}
+	return s
+}
+
+func formatRejection(r Rejection) string {
+	s := fmt.Sprintf("rejected delivery %d", r.Index)
+	if r.Late {
+		s += ", late"
+	}
+	if r.Failure != nil {
+		s += fmt.Sprintf(": %s %q", r.Failure.Code, r.Failure.Message)
+		if r.Failure.Final {
+			s += " final"
+		}
 	}
 	return s
 }
@@ -297,20 +347,29 @@ var deliveryKinds = map[string]history.Kind{
 	"started": history.Started, "completed": history.ActivityCompleted, "failed": history.ActivityFailed,
 	"fired": history.TimerFired, "signal": history.SignalReceived, "child-completed": history.ChildCompleted,
 	"child-failed": history.ChildFailed, "cancel": history.CancelRequested, "refused": history.SignalRefused,
+	"update": history.UpdateRequested,
 }
 
 // parseDeliveries reads lines of a kind, what it refers to (a number, or the
-// name of a signal) and a text.
+// name of a signal) and a text; of an update its name, request and payload; of
+// started the values that it carries, as name=payload.
 func parseDeliveries(t *testing.T, lines []string) []history.Event {
 	var events []history.Event
 	for _, l := range lines {
-		f := append(strings.Fields(l), "", "")
+		f := append(strings.Fields(l), "", "", "")
 		e := history.Event{Kind: deliveryKinds[f[0]]}
 		switch e.Kind {
 		case 0:
 			t.Fatalf("unknown delivery %q", l)
 		case history.Started:
 			e.Name = "test"
+			for _, v := range f[1:] {
+				if name, payload, ok := strings.Cut(v, "="); ok {
+					e.Carried = append(e.Carried, history.Event{Kind: history.ValueCarried, Name: name, Payload: []byte(payload)})
+				}
+			}
+		case history.UpdateRequested:
+			e.Name, e.Text, e.Payload = f[1], f[2], []byte(f[3])
 		case history.SignalReceived:
 			e.Name, e.Payload = f[1], []byte(f[2])
 		case history.CancelRequested:
