@@ -82,16 +82,28 @@ const (
 	qTaskGet
 	qTaskList
 	qTaskCommands
+	qTaskExpired
+	qTaskNextExpiry
 	qTaskDue
 	qTaskNextDue
 	qTaskHeld
-	qTaskClaim
-	qTaskReturn
-	qTaskRetry
+	qTaskHold
+	qTaskRelease
 	qTaskDetails
 	qTaskDelete
 	qTaskClear
 	qTaskStats
+	qSessionGet
+	qSessionCount
+	qSessionOpen
+	qSessionUse
+	qSessionClose
+	qSessionList
+	qSessionIdle
+	qSessionMove
+	qSessionTaskInsert
+	qSessionTaskDelete
+	qSessionTaskClear
 	qStatusStats
 	qListRecent
 	qListRare

@@ -149,10 +149,14 @@ func (w *writer) bury(b provider.Burial) (result provider.BuryResult, removed bo
 	if result.Instances, err = w.disown(b.Node); err != nil {
 		return result, false, err
 	}
+	closed, err := w.closeSessions(b.Node)
+	if err != nil {
+		return result, false, err
+	}
 	if result.Tasks, err = w.returnTasks(b.Node); err != nil {
 		return result, false, err
 	}
-	if result.Instances == buryLimit || result.Tasks == buryLimit {
+	if result.Instances == buryLimit || result.Tasks == buryLimit || closed >= buryLimit {
 		return result, false, nil
 	}
 	result.Done = true
@@ -190,8 +194,13 @@ func (w *writer) returnTasks(node provider.NodeKey) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, t := range refs {
-		if err := w.c.exec(qTaskReturn, int64(t.instance), t.command, w.now); err != nil {
+	for _, id := range refs {
+		t, err := taskState(w.c, id)
+		if err != nil {
+			return 0, err
+		}
+		t.VisibleAt = w.now
+		if err := w.releaseTask(t); err != nil {
 			return 0, err
 		}
 	}

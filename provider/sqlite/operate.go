@@ -104,7 +104,10 @@ func (w *writer) delete(e *entry) error {
 	if err := w.deleteHistory(e); err != nil {
 		return err
 	}
-	clear := []statement{qMessageIdDelete, qTaskClear, qNotesDelete, qCursorDelete, qInstanceDelete}
+	if err := w.deleteTasks(e); err != nil {
+		return err
+	}
+	clear := []statement{qMessageIdDelete, qNotesDelete, qCursorDelete, qInstanceDelete}
 	if e.extras&hasValues != 0 {
 		clear = append(clear, qValueClear)
 	}

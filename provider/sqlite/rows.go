@@ -26,6 +26,7 @@ const (
 	hasMessageIDs = 2
 	hasValues     = 4
 	hasReplies    = 8
+	hasSessions   = 16 // rows in session_tasks
 )
 
 // change says which columns differ from the file, so that what is indexed is

@@ -214,44 +214,52 @@ INSERT INTO message_ids (instance, id) VALUES (?, ?)
 DELETE FROM message_ids WHERE instance = ?
 
 -- name: task_insert
-INSERT INTO tasks (instance, command, execution, kind, holder, visible_at, attempt, held_since, scheduled_at, session,
-	payload, failure, details)
-VALUES (?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?, ?, ?)
+INSERT INTO tasks (instance, command, execution, kind, holder, visible_at, attempt, held_since, scheduled_at,
+	start_within, close_by, expires_at, parked, session, payload, failure, details)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
 
 -- name: task_state
-SELECT execution, attempt, holder FROM tasks WHERE instance = ? AND command = ?
+SELECT execution, attempt, holder, parked, start_within, close_by, session FROM tasks WHERE instance = ? AND command = ?
 
 -- name: task_get
-SELECT execution, kind, holder, visible_at, attempt, held_since, scheduled_at, session, payload, failure, details, command
+SELECT execution, kind, holder, visible_at, attempt, held_since, scheduled_at, start_within, close_by, parked, session,
+	payload, failure, details, command
 FROM tasks WHERE instance = ? AND command = ?
 
 -- name: task_list
-SELECT execution, kind, holder, visible_at, attempt, held_since, scheduled_at, session, payload, failure, details, command
+SELECT execution, kind, holder, visible_at, attempt, held_since, scheduled_at, start_within, close_by, parked, session,
+	payload, failure, details, command
 FROM tasks WHERE instance = ? ORDER BY command
 
 -- name: task_commands
 SELECT command FROM tasks WHERE instance = ? AND execution = ? ORDER BY command
 
+-- name: task_expired
+SELECT instance, command FROM tasks INDEXED BY tasks_expiry
+WHERE expires_at <= ? AND expires_at < 9223372036854775807 ORDER BY expires_at LIMIT ?
+
+-- name: task_next_expiry
+SELECT expires_at FROM tasks INDEXED BY tasks_expiry
+WHERE expires_at > ? AND expires_at < 9223372036854775807 ORDER BY expires_at LIMIT 1
+
 -- name: task_due
 SELECT instance, command, visible_at FROM tasks INDEXED BY tasks_queue
-WHERE holder = 0 AND kind = ? AND visible_at <= ? ORDER BY visible_at LIMIT ?
+WHERE holder = ? AND kind = ? AND visible_at <= ? ORDER BY visible_at LIMIT ?
 
 -- name: task_next_due
 SELECT visible_at FROM tasks INDEXED BY tasks_queue
-WHERE holder = 0 AND kind = ? AND visible_at > ? ORDER BY visible_at LIMIT 1
+WHERE holder = ? AND kind = ? AND visible_at > ? ORDER BY visible_at LIMIT 1
 
 -- name: task_held
 SELECT instance, command FROM tasks INDEXED BY tasks_queue WHERE holder = ? LIMIT ?
 
--- name: task_claim
-UPDATE tasks SET holder = ?3, held_since = ?4, attempt = attempt + 1 WHERE instance = ?1 AND command = ?2
+-- name: task_hold
+UPDATE tasks SET holder = ?3, held_since = ?4, attempt = ?5, expires_at = 9223372036854775807
+WHERE instance = ?1 AND command = ?2
 
--- name: task_return
-UPDATE tasks SET holder = 0, held_since = 0, visible_at = ?3 WHERE instance = ?1 AND command = ?2
-
--- name: task_retry
-UPDATE tasks SET holder = 0, held_since = 0, visible_at = ?3, attempt = ?4, failure = coalesce(?5, failure),
-	details = coalesce(?6, details)
+-- name: task_release
+UPDATE tasks SET holder = ?3, held_since = 0, visible_at = ?4, attempt = ?5, expires_at = ?6, parked = ?7,
+	failure = coalesce(?8, failure), details = coalesce(?9, details)
 WHERE instance = ?1 AND command = ?2
 
 -- name: task_details
@@ -264,7 +272,47 @@ DELETE FROM tasks WHERE instance = ? AND command = ?
 DELETE FROM tasks WHERE instance = ?
 
 -- name: task_stats
-SELECT count(*) FILTER (WHERE holder = 0), count(*) FILTER (WHERE holder <> 0) FROM tasks
+SELECT count(*) FILTER (WHERE holder <= 0), count(*) FILTER (WHERE holder > 0) FROM tasks
+
+-- name: session_get
+SELECT node FROM sessions WHERE name = ?
+
+-- name: session_count
+SELECT count(*) FROM sessions WHERE node = ?
+
+-- name: session_open
+INSERT INTO sessions (node, used_at, name) VALUES (?1, ?2, ?3)
+
+-- name: session_use
+UPDATE sessions SET used_at = ?2 WHERE node = ?1 AND name = ?3
+
+-- name: session_close
+DELETE FROM sessions WHERE name = ?
+
+-- name: session_list
+SELECT name FROM sessions WHERE node = ? LIMIT ?
+
+-- name: session_idle
+SELECT name FROM sessions INDEXED BY sessions_node
+WHERE node = ?1 AND used_at < ?2 AND name NOT IN (SELECT session FROM tasks INDEXED BY tasks_queue WHERE holder = ?1)
+
+-- The + keeps the queue, of which the session may be a small part, from being
+-- what is searched.
+-- name: session_move
+UPDATE tasks SET holder = ?2 FROM session_tasks
+WHERE session_tasks.session = ?3 AND tasks.instance = session_tasks.instance AND tasks.command = session_tasks.command
+	AND +tasks.holder = ?1
+
+-- name: session_task_insert
+INSERT INTO session_tasks (instance, command, session) VALUES (?1, ?2, ?3)
+
+-- name: session_task_delete
+DELETE FROM session_tasks
+WHERE session = (SELECT session FROM tasks WHERE instance = ?1 AND command = ?2) AND instance = ?1 AND command = ?2
+
+-- name: session_task_clear
+DELETE FROM session_tasks
+WHERE (session, instance, command) IN (SELECT session, instance, command FROM tasks WHERE instance = ? AND session <> '')
 
 -- name: status_stats
 SELECT status, count(*) FROM instances GROUP BY status
