@@ -2,7 +2,7 @@ package providertest
 
 import (
 	"errors"
-	"strconv"
+	"fmt"
 	"sync"
 
 	"github.com/durango-go/durango/provider"
@@ -331,6 +331,90 @@ var concurrencyCases = []testCase{
 		h.same("finished", done, 1)
 		h.same("mail", h.letters(key), []string{"done"})
 	}},
+	{"ASessionHasOneNode", func(h *harness) { sessionRace(h, []*harness{h}) }},
+	{"AParkedTaskHasOneAnswer", func(h *harness) {
+		// DESIGN 6, rule 12, for those who answer from outside.
+		for round := range 5 {
+			key := h.queued(h.join(), "a"+itoa(round), h.parked(4, 1))
+			ref := h.ref(key)
+			done := h.winners(8, func(i int) (error, error) {
+				errs, err := again(func() ([]error, error) {
+					return h.FinishTasks(h.ctx, 0, []provider.TaskFinish{{TaskRef: ref, Message: []byte("done")}})
+				})
+				if err != nil {
+					return nil, err
+				}
+				return errs[0], nil
+			})
+			h.same("finished", len(done), 1)
+			h.same("mail", h.letters(key), []string{"done"})
+		}
+	}},
+	{"AParkedTaskIsAnsweredOrExpires", func(h *harness) {
+		// One caller answers it while nodes find that it has expired.
+		nodes := []provider.NodeKey{h.join(), h.join(), h.join()}
+		for round := range 20 {
+			t := h.parked(4, 1)
+			t.VisibleAt = 1000
+			key := h.queued(nodes[0], "a"+itoa(round), t)
+			ref := h.ref(key)
+			done := h.winners(4, func(i int) (error, error) {
+				by := provider.NodeKey(0)
+				if i > 0 {
+					by = nodes[i-1]
+					reply, err := again(func() (provider.TaskClaimReply, error) {
+						return h.ClaimTasks(h.ctx, provider.TaskClaim{Node: by, Limit: 1})
+					})
+					if err != nil || len(reply.Tasks) == 0 {
+						return provider.ErrStale, err
+					}
+				}
+				errs, err := again(func() ([]error, error) {
+					return h.FinishTasks(h.ctx, by, []provider.TaskFinish{{TaskRef: ref, Message: []byte(itoa(i))}})
+				})
+				if err != nil {
+					return nil, err
+				}
+				return errs[0], nil
+			})
+			if len(done) != 1 {
+				h.Fatalf("finished by %v, want by one", done)
+			}
+			h.same("mail", h.letters(key), []string{itoa(done[0])})
+		}
+	}},
+	{"WhoeverCreatesEverybodyIsHeard", func(h *harness) {
+		const n = 12
+		drafts := make([]provider.NewInstance, n)
+		for i := range drafts {
+			drafts[i] = draft("the one")
+			drafts[i].Start = []byte("start")
+			drafts[i].With = []provider.Message{{ID: itoa(i), Payload: []byte(itoa(i))}}
+		}
+		done := h.winners(n, func(i int) (error, error) {
+			r, err := again(func() ([]provider.CreateResult, error) { return h.Create(h.ctx, 0, drafts[i:i+1]) })
+			switch {
+			case err != nil:
+				return nil, err
+			case len(r[0].Sent) != 1 || r[0].Sent[0].Err != nil || r[0].Sent[0].Seq == 0:
+				return nil, fmt.Errorf("the message of %d: %+v", i, r[0])
+			case errors.Is(r[0].Err, provider.ErrAlreadyExists):
+				return provider.ErrStale, nil
+			}
+			return r[0].Err, nil
+		})
+		h.same("created", len(done), 1)
+		row, err := h.Get(h.ctx, provider.Target{ID: "the one"})
+		h.ok(err, "get")
+		letters := h.letters(row.Key)
+		h.same("mail", len(letters), n+1)
+		h.same("the first", letters[0], "start")
+		heard := map[string]bool{}
+		for _, l := range letters {
+			heard[l] = true
+		}
+		h.same("heard", len(heard), n+1)
+	}},
 	{"AnInstanceEndsOnce", func(h *harness) {
 		// DESIGN 5: "every terminal state notifies the parent exactly once."
 		node := h.join()
@@ -405,84 +489,3 @@ var concurrencyCases = []testCase{
 		h.same("beat", h.beat(node, node), before+51)
 	}},
 }
-
-// race lets many nodes, over the given handles of one store, claim the same
-// instances, and checks that each has one owner.
-func race(h *harness, handles []*harness) {
-	const instances = 200
-	var batch []provider.NewInstance
-	for i := range instances {
-		batch = append(batch, draft(itoa(i)))
-	}
-	h.create(0, batch...)
-	var mu sync.Mutex
-	owner := map[provider.Key]provider.NodeKey{}
-	together(h, 8, func(i int) {
-		mine := handles[i%len(handles)]
-		node := mine.join()
-		for tries := 0; h.going(tries); tries++ {
-			reply, err := again(func() (provider.ClaimReply, error) {
-				return mine.Claim(h.ctx, provider.ClaimRequest{Node: node, Definitions: []provider.Definition{flow}, Limit: 7})
-			})
-			if err != nil {
-				h.Errorf("claim: %v", err)
-				return
-			}
-			mu.Lock()
-			for _, row := range reply.Claimed {
-				if owner[row.Key] != 0 {
-					h.Errorf("%s was claimed twice", row.ID)
-				}
-				owner[row.Key] = node
-			}
-			done := len(owner) == instances
-			mu.Unlock()
-			if done {
-				return
-			}
-		}
-	})
-	for key, node := range owner {
-		row := h.row(key)
-		h.same("owner", row.Owner, node)
-		h.same("attempts", row.Attempts, int64(1))
-	}
-}
-
-// enough bounds the repetitions of a loop that a broken store would not end.
-const enough = 100_000
-
-// going reports whether a loop has not had enough.
-func (h *harness) going(tries int) bool {
-	if tries == enough {
-		h.Errorf("no end after %d tries", tries)
-	}
-	return !h.Failed()
-}
-
-// together runs f in n goroutines that begin at the same time.
-func together(h *harness, n int, f func(i int)) {
-	h.Helper()
-	start := make(chan struct{})
-	var group sync.WaitGroup
-	for i := range n {
-		group.Go(func() {
-			<-start
-			f(i)
-		})
-	}
-	close(start)
-	group.Wait()
-}
-
-// again repeats what failed for the moment, as the engine does.
-func again[T any](f func() (T, error)) (v T, err error) {
-	for range enough {
-		if v, err = f(); !errors.Is(err, provider.ErrTransient) {
-			break
-		}
-	}
-	return v, err
-}
-
-func itoa(n int) string { return strconv.Itoa(n) }

@@ -68,8 +68,26 @@ var describeCases = []testCase{
 				_, err := h.Outcomes(h.ctx, []provider.Target{target})
 				return err
 			},
-			"get":  func() error { _, err := h.Get(h.ctx, target); return err },
-			"list": func() error { _, err := h.List(h.ctx, provider.Query{}); return err },
+			"claim tasks": func() error {
+				_, err := h.ClaimTasks(h.ctx, provider.TaskClaim{Node: node, Filters: []provider.TaskFilter{charge}, Limit: 1})
+				return err
+			},
+			"finish tasks": func() error {
+				_, err := h.FinishTasks(h.ctx, 0, []provider.TaskFinish{{TaskRef: provider.TaskRef{Instance: key, Execution: 1, Command: 1}}})
+				return err
+			},
+			"extend tasks": func() error {
+				_, err := h.ExtendTasks(h.ctx, 0, []provider.TaskBeat{{TaskRef: provider.TaskRef{Instance: key, Execution: 1, Command: 1}}})
+				return err
+			},
+			"definitions": func() error { _, err := h.Definitions(h.ctx); return err },
+			"look up": func() error {
+				_, err := h.Lookup(h.ctx, []provider.Lookup{{To: target, Kind: provider.LookupStatus}})
+				return err
+			},
+			"values": func() error { _, err := h.Values(h.ctx, key); return err },
+			"get":    func() error { _, err := h.Get(h.ctx, target); return err },
+			"list":   func() error { _, err := h.List(h.ctx, provider.Query{}); return err },
 		}
 		for op, call := range calls {
 			h.is(call(), provider.ErrClosed, op)
@@ -91,7 +109,9 @@ var describeCases = []testCase{
 		h.ok(err, "extend tasks")
 		outcomes, err := h.Outcomes(h.ctx, nil)
 		h.ok(err, "outcomes")
-		h.same("results", len(created)+len(sent)+len(committed)+len(loaded)+len(finished)+len(held)+len(outcomes), 0)
+		found, err := h.Lookup(h.ctx, nil)
+		h.ok(err, "look up")
+		h.same("results", len(created)+len(sent)+len(committed)+len(loaded)+len(finished)+len(held)+len(outcomes)+len(found), 0)
 	}},
 	{"CanceledCallAppliesAllOrNothing", func(h *harness) {
 		ctx, cancel := context.WithCancel(h.ctx)
@@ -166,6 +186,10 @@ var handleCases = []testCase{
 		other := h.again()
 		race(h, []*harness{h, other})
 	}},
+	{"TwoHandlesNeverHaveTheSameSession", func(h *harness) {
+		h.need(h.caps.Shared, "Shared")
+		sessionRace(h, []*harness{h, h.again()})
+	}},
 	{"NodesOfOneHandleAreBuriedByAnother", func(h *harness) {
 		h.need(h.caps.Shared, "Shared")
 		other := h.again()
@@ -185,9 +209,13 @@ var handleCases = []testCase{
 		key, task := h.working(node, "a", 3)
 		c := h.turn(h.owned(node, "b"))
 		c.CustomStatus = []byte("half way")
+		c.Values, c.Replies = []provider.Value{value("x", "1"), value("y", "")}, []provider.Reply{reply("r", "yes")}
 		h.apply(node, c)
 		h.post(key, "m")
+		parked := h.queued(node, "c", h.parked(4, 2), inSession(5, "s"), inSession(6, "s"))
+		h.same("claimed", commands(h.sessionTasks(node, 1, 1, 0)), []int64{5})
 		before := h.row(c.Key)
+		waiting := h.taskRows(parked)
 		letters := h.letters(key)
 		h.ok(h.Close(), "close")
 
@@ -198,6 +226,10 @@ var handleCases = []testCase{
 		tasks := h.taskRows(key)
 		h.same("tasks", len(tasks), 1)
 		h.same("task", tasks[0].Ref(), task.Ref())
+		h.same("values", h.values(c.Key), map[string]string{"x": "1", "y": ""})
+		h.replyIs(c.Key, "r", "yes")
+		h.same("parked and waiting tasks", h.taskRows(parked), waiting)
+		h.same("a session of another", commands(h.sessionTasks(h.join(), 1, 5, 0)), []int64{})
 		// A node lives until it is buried, not until a handle closes; one that
 		// the store knows to be gone may be reported as such.
 		h.kill(node)

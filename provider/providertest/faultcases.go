@@ -65,6 +65,45 @@ var faultCases = []testCase{
 		h.same("owned", holdings.Instances, []provider.Holding{{Key: key, NextTurn: 1}})
 		h.apply(node, h.turn(key))
 	}},
+	{"EveryMethodCanFail", func(h *harness) {
+		node := h.join()
+		fault := errors.New("injected")
+		calls := map[string]func(p provider.Provider) error{
+			"Describe":  func(p provider.Provider) error { _, err := p.Describe(h.ctx); return err },
+			"Join":      func(p provider.Provider) error { _, err := p.Join(h.ctx, provider.NodeInfo{}); return err },
+			"Heartbeat": func(p provider.Provider) error { _, err := p.Heartbeat(h.ctx, node); return err },
+			"Bury":      func(p provider.Provider) error { _, err := p.Bury(h.ctx, provider.Burial{Node: 1}); return err },
+			"Create":    func(p provider.Provider) error { _, err := p.Create(h.ctx, node, nil); return err },
+			"Send":      func(p provider.Provider) error { _, err := p.Send(h.ctx, nil); return err },
+			"Claim": func(p provider.Provider) error {
+				_, err := p.Claim(h.ctx, provider.ClaimRequest{Node: node})
+				return err
+			},
+			"Load":        func(p provider.Provider) error { _, err := p.Load(h.ctx, nil); return err },
+			"Commit":      func(p provider.Provider) error { _, err := p.Commit(h.ctx, node, nil); return err },
+			"Definitions": func(p provider.Provider) error { _, err := p.Definitions(h.ctx); return err },
+			"Owned":       func(p provider.Provider) error { _, err := p.Owned(h.ctx, node); return err },
+			"ClaimTasks": func(p provider.Provider) error {
+				_, err := p.ClaimTasks(h.ctx, provider.TaskClaim{Node: node})
+				return err
+			},
+			"FinishTasks": func(p provider.Provider) error { _, err := p.FinishTasks(h.ctx, node, nil); return err },
+			"ExtendTasks": func(p provider.Provider) error { _, err := p.ExtendTasks(h.ctx, node, nil); return err },
+			"Outcomes":    func(p provider.Provider) error { _, err := p.Outcomes(h.ctx, nil); return err },
+			"Lookup":      func(p provider.Provider) error { _, err := p.Lookup(h.ctx, nil); return err },
+		}
+		for method, do := range calls {
+			named := func(called string) error {
+				h.same("method", called, method)
+				return fault
+			}
+			h.is(do(Faulty(h.store, Faults{Before: named})), fault, method)
+			h.is(do(Faulty(h.store, Faults{After: named})), fault, method)
+			lost := Faulty(h.store, Faults{Methods: map[string]Odds{method: {LostReply: 1}}})
+			h.is(do(lost), provider.ErrUnknownOutcome, method)
+			h.ok(do(Faulty(h.store, Faults{})), method)
+		}
+	}},
 	{"RepeatingEverythingEndsRight", func(h *harness) {
 		bad := Faulty(h.store, Faults{Seed: 42, Methods: map[string]Odds{
 			"": {Transient: 0.2, LostRequest: 0.2, LostReply: 0.3},

@@ -138,6 +138,10 @@ func (w *faulty) Commit(ctx context.Context, node provider.NodeKey, batch []prov
 	return call(w, "Commit", func() ([]provider.CommitResult, error) { return w.Provider.Commit(ctx, node, batch) })
 }
 
+func (w *faulty) Definitions(ctx context.Context) ([]provider.Definition, error) {
+	return call(w, "Definitions", func() ([]provider.Definition, error) { return w.Provider.Definitions(ctx) })
+}
+
 func (w *faulty) Owned(ctx context.Context, node provider.NodeKey) (provider.Holdings, error) {
 	return call(w, "Owned", func() (provider.Holdings, error) { return w.Provider.Owned(ctx, node) })
 }
@@ -156,4 +160,8 @@ func (w *faulty) ExtendTasks(ctx context.Context, node provider.NodeKey, batch [
 
 func (w *faulty) Outcomes(ctx context.Context, targets []provider.Target) ([]provider.Outcome, error) {
 	return call(w, "Outcomes", func() ([]provider.Outcome, error) { return w.Provider.Outcomes(ctx, targets) })
+}
+
+func (w *faulty) Lookup(ctx context.Context, batch []provider.Lookup) ([]provider.Finding, error) {
+	return call(w, "Lookup", func() ([]provider.Finding, error) { return w.Provider.Lookup(ctx, batch) })
 }

@@ -33,6 +33,43 @@ var idempotenceCases = []testCase{
 		h.same("stats", after, stats)
 		h.same("mail of the friend", h.letters(friend), []string{"start b", "once"})
 	}},
+	{"Rule03WhatIsPublishedStays", func(h *harness) {
+		node := h.join()
+		key := h.owned(node, "a")
+		c := h.turn(key)
+		c.CustomStatus, c.Values = []byte("status"), []provider.Value{value("x", "1"), value("y", "")}
+		c.Replies, c.DropReplies = []provider.Reply{reply("r", "yes")}, provider.Never
+		h.apply(node, c)
+		row := h.row(key)
+		for range 2 {
+			h.apply(node, c)
+			h.same("row", h.row(key), row)
+			h.everythingIs(key)
+		}
+		// What is not a repetition, but names the same commit, is not read.
+		other := c
+		other.CustomStatus, other.Values = []byte("no"), []provider.Value{value("x", "no"), value("z", "no")}
+		other.Replies = []provider.Reply{reply("r", "no"), reply("s", "no")}
+		h.apply(node, other)
+		h.same("row", h.row(key), row)
+		h.everythingIs(key)
+		h.same("another reply", h.find(key, provider.LookupReply, "s").Found, false)
+	}},
+	{"Rule03ParkedAndExpiringTasksAreNotAddedTwice", func(h *harness) {
+		node := h.join()
+		key := h.owned(node, "a")
+		c := h.turn(key)
+		c.Tasks = []provider.NewTask{h.parked(1, 1), inSession(2, "s")}
+		h.apply(node, c)
+		ref := h.taskRows(key)[0].Ref()
+		h.ok(h.finish(0, provider.TaskFinish{TaskRef: ref, Message: []byte("done")}), "finish")
+		h.same("claimed", commands(h.sessionTasks(node, 1, 5, 0)), []int64{2})
+		before := h.taskRows(key)
+		h.apply(node, c)
+		h.same("tasks", h.taskRows(key), before)
+		h.is(h.finish(0, provider.TaskFinish{TaskRef: ref, Message: []byte("again")}), provider.ErrStale, "finish again")
+		h.same("mail", h.letters(key), []string{"done"})
+	}},
 	{"Rule03ARepeatedReleaseSucceeds", func(h *harness) {
 		node := h.join()
 		key := h.owned(node, "a")

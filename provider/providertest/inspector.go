@@ -195,6 +195,55 @@ var inspectorCases = []testCase{
 		h.apply(node, h.turn(fine))
 		h.same("list", h.list(provider.Query{TurnFailed: true}), []provider.Key{failing})
 	}},
+	{"WaitingSinceSelectsWhatNobodyTakes", func(h *harness) {
+		node := h.join()
+		now := h.now()
+		late, later := draft("late"), draft("later")
+		late.NotBefore, later.NotBefore = now+hour, now+2*hour
+		h.create(0, late, later)
+		due, owned := h.fresh("due"), h.owned(node, "owned")
+		suspended, quarantined := h.fresh("suspended"), h.owned(node, "quarantined")
+		h.ok(h.Suspend(h.ctx, provider.Target{Key: suspended}), "suspend")
+		c := h.failure(quarantined, "no", 0)
+		c.Status = provider.Quarantined
+		h.apply(node, c)
+		asleep, over := h.asleep(node, "asleep"), h.ended(node, "over")
+		long := h.owned(node, "long")
+		c = h.turn(long)
+		c.DueAt, c.Release = 1000, true
+		h.apply(node, c)
+		all := []provider.Key{long, over, asleep, quarantined, suspended, owned, due, later.Key, late.Key}
+		for name, tc := range map[string]struct {
+			since int64
+			want  []provider.Key
+		}{
+			"zero is all":             {0, all},
+			"just before":             {999, []provider.Key{}},
+			"the time itself":         {1000, []provider.Key{long}},
+			"an hour ago":             {now - hour, []provider.Key{long}},
+			"before the late":         {now + hour - 1, []provider.Key{long, due}},
+			"when the late is due":    {now + hour, []provider.Key{long, due, late.Key}},
+			"what never wakes is out": {provider.Never, []provider.Key{long, due, later.Key, late.Key}},
+		} {
+			h.same(name, h.list(provider.Query{WaitingSince: tc.since}), tc.want)
+		}
+		h.same("with another filter", h.list(provider.Query{WaitingSince: provider.Never, IDPrefix: "late"}), []provider.Key{later.Key, late.Key})
+		h.claim(node, 10)
+		h.same("when taken", h.list(provider.Query{WaitingSince: now + hour}), []provider.Key{late.Key})
+	}},
+	{"ValuesAreInTheOrderOfTheirNames", func(h *harness) {
+		node := h.join()
+		key := h.owned(node, "a")
+		h.publish(node, key, value("b", "2"), value("a/1", "3"), value("a", "4"), value("c", "5"))
+		h.publish(node, key, value("aa", "1"), provider.Value{Name: "c"}, value("b", ""))
+		values, err := h.Values(h.ctx, key)
+		h.ok(err, "values")
+		got := []string{}
+		for _, v := range values {
+			got = append(got, v.Name+"="+string(v.Payload))
+		}
+		h.same("values", got, []string{"a=4", "a/1=3", "aa=1", "b="})
+	}},
 	{"AListLeavesLargePayloadsOut", func(h *harness) {
 		node := h.join()
 		small, large := h.owned(node, "small"), h.owned(node, "large")
@@ -241,6 +290,9 @@ var inspectorCases = []testCase{
 	{"TheUnknownHaveNothing", func(h *harness) {
 		key := provider.NewKey()
 		h.same("turns, mail and tasks", len(h.turns(key))+len(h.mail(key))+len(h.taskRows(key)), 0)
+		values, err := h.Values(h.ctx, key)
+		h.ok(err, "values")
+		h.same("values", len(values), 0)
 	}},
 }
 
@@ -280,9 +332,13 @@ var limitCases = []testCase{
 		friend := h.fresh("friend")
 		for name, spoil := range map[string]func(c *provider.Commit, payload []byte){
 			"custom status": func(c *provider.Commit, p []byte) { c.CustomStatus = p },
-			"outcome":       func(c *provider.Commit, p []byte) { c.Status, c.Outcome = provider.Completed, p },
-			"task":          func(c *provider.Commit, p []byte) { c.Tasks = []provider.NewTask{{Command: 1, Name: "n", Payload: p}} },
-			"message":       func(c *provider.Commit, p []byte) { c.Messages = []provider.Message{to(friend, string(p))} },
+			"value": func(c *provider.Commit, p []byte) {
+				c.Values = []provider.Value{value("x", "1"), {Name: "y", Payload: p}}
+			},
+			"reply":   func(c *provider.Commit, p []byte) { c.Replies = []provider.Reply{{ID: "r", Payload: p}} },
+			"outcome": func(c *provider.Commit, p []byte) { c.Status, c.Outcome = provider.Completed, p },
+			"task":    func(c *provider.Commit, p []byte) { c.Tasks = []provider.NewTask{{Command: 1, Name: "n", Payload: p}} },
+			"message": func(c *provider.Commit, p []byte) { c.Messages = []provider.Message{to(friend, string(p))} },
 			"child": func(c *provider.Commit, p []byte) {
 				child := draft("child of " + itoa(int(c.Key)))
 				child.Start = p
@@ -298,6 +354,7 @@ var limitCases = []testCase{
 			h.ok(results[1].Err, name+" that fits")
 			h.same("turns", len(h.turns(bad.Key)), 0)
 			h.same("next turn", h.row(bad.Key).NextTurn, int64(1))
+			h.same("values", h.values(bad.Key), map[string]string{})
 		}
 	}},
 	{"TooLargeAResultFailsAlone", func(h *harness) {

@@ -292,6 +292,27 @@ var deleteCases = []testCase{
 		h.is(h.loadPart(provider.LoadRequest{Key: key}).Err, provider.ErrNotFound, "load")
 		h.is(h.Delete(h.ctx, provider.Target{Key: key}, true), provider.ErrNotFound, "delete again")
 	}},
+	{"WhatWasPublishedGoes", func(h *harness) {
+		node := h.join()
+		key := h.everything(node, "a")
+		other := h.everything(node, "b")
+		h.ok(h.Delete(h.ctx, provider.Target{Key: key}, true), "delete")
+		values, err := h.Values(h.ctx, key)
+		h.ok(err, "values")
+		h.same("values", len(values), 0)
+		h.is(h.lookup(provider.Lookup{To: provider.Target{Key: key}, Kind: provider.LookupReply, Name: "r"})[0].Err,
+			provider.ErrNotFound, "look up")
+		// Neither the ID nor the key brings it back.
+		n := draft("a")
+		n.Key, n.Owned = key, true
+		h.create(node, n)
+		h.same("values", h.values(key), map[string]string{})
+		h.same("reply", h.find(key, provider.LookupReply, "r").Found, false)
+		h.statusIs(key, 0, "")
+		h.answer(node, key, 0, reply("r", "another"))
+		h.replyIs(key, "r", "another")
+		h.everythingIs(other)
+	}},
 	{"AnOpenInstanceNeedsForce", func(h *harness) {
 		key := h.fresh("a")
 		h.is(h.Delete(h.ctx, provider.Target{Key: key}, false), provider.ErrInvalid, "delete")

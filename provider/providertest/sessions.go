@@ -2,7 +2,6 @@ package providertest
 
 import (
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/durango-go/durango/provider"
@@ -254,45 +253,4 @@ func (h *harness) tick() {
 	h.Helper()
 	now := h.now()
 	h.eventually("the clock", func() bool { return h.now() > now+1 })
-}
-
-// sessionRace lets many nodes, over the given handles of one store, claim the
-// tasks of a few sessions, and checks that each session has one node.
-func sessionRace(h *harness, handles []*harness) {
-	const sessions, each = 16, 12
-	var tasks []provider.NewTask
-	for i := range sessions * each {
-		tasks = append(tasks, inSession(int64(i+1), itoa(i%sessions)))
-	}
-	h.queued(h.join(), "a", tasks...)
-	var mu sync.Mutex
-	owner, claimed := map[string]provider.NodeKey{}, map[int64]bool{}
-	together(h, 8, func(i int) {
-		mine := handles[i%len(handles)]
-		node := mine.join()
-		for tries := 0; h.going(tries); tries++ {
-			reply, err := again(func() (provider.TaskClaimReply, error) {
-				return mine.ClaimTasks(h.ctx, provider.TaskClaim{
-					Node: node, Filters: []provider.TaskFilter{charge}, Limit: 5, MaxSessions: sessions,
-				})
-			})
-			if err != nil {
-				h.Errorf("claim tasks: %v", err)
-				return
-			}
-			mu.Lock()
-			for _, t := range reply.Tasks {
-				if has := owner[t.Session]; has != 0 && has != node {
-					h.Errorf("session %s has two nodes", t.Session)
-				}
-				owner[t.Session], claimed[t.Command] = node, true
-			}
-			done := len(claimed) == len(tasks)
-			mu.Unlock()
-			if done {
-				return
-			}
-		}
-	})
-	h.same("sessions", len(owner), sessions)
 }
