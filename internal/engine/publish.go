@@ -19,6 +19,9 @@ func (e *Engine) refuse(x *execution, rejected []replay.Rejection) {
 	kept, from := s.events[:0], 0
 	for _, r := range rejected {
 		kept = append(kept, s.events[from:r.Index]...)
+		if r.Late {
+			r.Failure = &history.Failure{Code: CodeNotRunning, Message: "the instance ended before it answered", Final: true}
+		}
 		s.refusals = append(s.refusals, unanswered(&s.events[r.Index], r.Failure))
 		from = r.Index + 1
 	}

@@ -62,7 +62,7 @@ type Machine struct {
 	unread  int
 	arrived int64 // signals so far
 	taken   history.Event
-	late    []history.Event // requests to cancel that came behind the end
+	late    []history.Event // requests to cancel, and updates, that came behind the end
 
 	values   map[string][]byte
 	patches  map[string]bool // the answers given

@@ -19,8 +19,8 @@ type handler struct {
 type Rejection struct {
 	Index   int // among the deliveries given to Turn
 	Failure *history.Failure
-	// Late: it came behind the end of the execution, so nobody judged it and
-	// Failure is nil.
+	// Late: it came behind the end of the instance, so nobody judged it and
+	// Failure is nil. One behind a continue-as-new is carried instead.
 	Late bool
 }
 
@@ -57,6 +57,9 @@ func (m *Machine) Handle(name string, validate func(*history.Event) *history.Fai
 func (m *Machine) request(i int, e *history.Event) {
 	h := m.handlers[e.Name]
 	switch {
+	case m.final != nil && m.final.Kind == history.ContinuedAsNew:
+		m.late = append(m.late, *e) // the next execution judges it
+		return
 	case m.replaying:
 		if h == nil || m.final != nil {
 			recorded := *e
