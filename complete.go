@@ -52,7 +52,7 @@ func (c *Client) Complete(ctx context.Context, token string, out any) error {
 func complete[T any](ctx context.Context, c *Client, token string, out *T) error {
 	payload, err := encodeCall(c.codecOf(), "result of activity", "", out)
 	if err == nil {
-		err = c.parked(func() error { return c.c.Complete(ctx, token, payload) }, token)
+		err = c.parked(ctx, token, func(ctx context.Context) error { return c.c.Complete(ctx, token, payload) })
 	}
 	if err != nil {
 		return fmt.Errorf("complete activity: %w", err)
@@ -66,7 +66,8 @@ func (c *Client) Fail(ctx context.Context, token string, cause error) error {
 	if cause == nil {
 		return fmt.Errorf("fail activity: %w", invalid("error", "", "it is nil; use Complete"))
 	}
-	err := c.parked(func() error { return c.c.Fail(ctx, token, toFailure(c.codecOf(), cause)) }, token)
+	failure := toFailure(c.codecOf(), cause)
+	err := c.parked(ctx, token, func(ctx context.Context) error { return c.c.Fail(ctx, token, failure) })
 	if err != nil {
 		return fmt.Errorf("fail activity: %w", err)
 	}
@@ -74,14 +75,14 @@ func (c *Client) Fail(ctx context.Context, token string, cause error) error {
 }
 
 // parked makes a call for a token.
-func (c *Client) parked(call func() error, token string) error {
+func (c *Client) parked(ctx context.Context, token string, call func(context.Context) error) error {
 	if c == nil {
 		return errNoClient
 	}
 	if _, err := engine.ParseToken(token); err != nil {
 		return invalid("completion token", token, err.Error())
 	}
-	err := call()
+	err := c.intercept(ctx, &ClientCall{Kind: CallComplete}, call)
 	if errors.Is(err, provider.ErrStale) {
 		return fmt.Errorf("the activity is over: %w", ErrNotRunning)
 	}

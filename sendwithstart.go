@@ -16,16 +16,21 @@ import (
 // unless the handle of the signal has an ID.
 func SendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o Orchestration[In, Out], in In, signal Signal[T], v T) (*Run[Out], error) {
 	s = senderOr(s)
-	run, err := sendWithStart(ctx, s, id, o, &in, signal, &v)
+	var run *Run[Out]
+	call := &ClientCall{Kind: CallStart, Name: o.Name(), Instance: id}
+	err := s.client().intercept(ctx, call, func(ctx context.Context) (err error) {
+		run, err = sendWithStart(ctx, s, id, o, &in, signal, &v, call.Header)
+		return err
+	})
 	if err != nil {
 		return run, fmt.Errorf("send signal %q to instance %q, starting it: %w", signal.Name(), cut(id, 64), err)
 	}
 	return run, nil
 }
 
-func sendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o Orchestration[In, Out], in *In, signal Signal[T], v *T) (*Run[Out], error) {
+func sendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o Orchestration[In, Out], in *In, signal Signal[T], v *T, header map[string]string) (*Run[Out], error) {
 	d := o.d.or()
-	n, err := newInstance(s.client().codecOf(), d, id, in, nil)
+	n, err := newInstance(s.client().codecOf(), d, id, in, header)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,12 @@ func (u Update[In, Out]) Handle(ctx *Context, fn func(*Context, In) (Out, error)
 // [ErrNoHandler]. When ctx ends first the request may still be handled; with
 // [SendOptions.ID] it can be repeated.
 func (u Update[In, Out]) Call(ctx context.Context, c *Client, instance string, in In) (Out, error) {
-	out, err := u.call(ctx, c, instance, in)
+	call := &ClientCall{Kind: CallUpdate, Name: u.Name(), Instance: instance}
+	var out Out
+	err := c.intercept(ctx, call, func(ctx context.Context) (err error) {
+		out, err = u.call(ctx, c, instance, in)
+		return err
+	})
 	var answered *Error
 	if err != nil && !errors.As(err, &answered) {
 		err = fmt.Errorf("update %q of instance %q: %w", u.Name(), cut(instance, 64), err)
