@@ -2,7 +2,6 @@ package providertest
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -40,11 +39,21 @@ type walker struct {
 	turns map[provider.Key]int64 // commits acknowledged
 	tasks []heldTask             // claimed, perhaps long lost
 	last  *sentCommit
+	shown map[provider.Key]*shown
 }
 
 type heldTask struct {
-	node provider.NodeKey
-	ref  provider.TaskRef
+	node    provider.NodeKey // zero: parked
+	ref     provider.TaskRef
+	expired bool
+}
+
+// walkReplies is how many requests there are to answer.
+const walkReplies = 3
+
+// shown is what an instance must have published.
+type shown struct {
+	values, replies map[string]string
 }
 
 type sentCommit struct {
@@ -59,14 +68,14 @@ func (h *harness) walk(seed uint64, steps int) {
 			h.Logf("repeat with %s=%d", walkSeed, seed)
 		}
 	})
-	w := &walker{harness: h, rng: rand.New(rand.NewPCG(seed, 0)), turns: map[provider.Key]int64{}}
+	w := &walker{harness: h, rng: rand.New(rand.NewPCG(seed, 0)), turns: map[provider.Key]int64{}, shown: map[provider.Key]*shown{}}
 	w.nodes = append(w.nodes, h.join(), h.join())
 	actions := []struct {
 		weight int
 		do     func()
 	}{
 		{3, w.makeInstance}, {6, w.makeMail}, {6, w.makeClaim}, {14, w.makeCommit}, {2, w.repeatCommit},
-		{4, w.takeTasks}, {4, w.endTask}, {2, w.operate}, {1, w.bury}, {1, w.addNode},
+		{4, w.takeTasks}, {5, w.endTask}, {2, w.operate}, {1, w.bury}, {1, w.addNode},
 	}
 	total := 0
 	for _, a := range actions {
@@ -124,12 +133,18 @@ func (w *walker) makeInstance() {
 	if len(w.keys) > 0 && w.chance(50) {
 		n.Parent = provider.ParentLink{Key: pick(w, w.keys), ID: "p", Execution: 1, Command: 3}
 	}
+	for range w.rng.IntN(3) {
+		n.With = append(n.With, w.message())
+	}
 	w.create(pick(w, w.nodes), n)
 	w.keys = append(w.keys, n.Key)
 }
 
 func (w *walker) message() provider.Message {
-	m := to(pick(w, w.keys), "m"+itoa(w.step))
+	m := provider.Message{Payload: []byte("m" + itoa(w.step))}
+	if len(w.keys) > 0 {
+		m.To.Key = pick(w, w.keys)
+	}
 	if w.chance(30) {
 		m.ID = "id-" + itoa(w.rng.IntN(5))
 	}
@@ -188,12 +203,36 @@ func (w *walker) makeCommit() {
 		return
 	}
 	w.ok(r.Err, "commit")
+	w.applied(&c, r)
+}
+
+// applied notes what a commit has done that succeeded for the first time.
+func (w *walker) applied(c *provider.Commit, r provider.CommitResult) {
 	if c.Turn != nil {
-		w.turns[key]++
+		w.turns[c.Key]++
 	}
 	for i, child := range r.Children {
 		if child.Err == nil {
 			w.keys = append(w.keys, c.Children[i].Key)
+		}
+	}
+	s := w.shown[c.Key]
+	if s == nil {
+		s = &shown{values: map[string]string{}, replies: map[string]string{}}
+		w.shown[c.Key] = s
+	}
+	for _, v := range c.Values {
+		s.values[v.Name] = string(v.Payload)
+		if v.Payload == nil {
+			delete(s.values, v.Name)
+		}
+	}
+	if c.DropReplies == provider.Never {
+		clear(s.replies)
+	}
+	for _, r := range c.Replies {
+		if _, answered := s.replies[r.ID]; !answered {
+			s.replies[r.ID] = string(r.Payload)
 		}
 	}
 }
@@ -224,8 +263,9 @@ func (w *walker) commitOf(row *provider.Instance) provider.Commit {
 		c.Messages = append(c.Messages, w.message())
 	}
 	for range w.rng.IntN(3) {
-		c.Tasks = append(c.Tasks, job(int64(1+w.rng.IntN(5))))
+		c.Tasks = append(c.Tasks, w.task())
 	}
+	w.publishIn(&c)
 	if w.chance(20) {
 		c.CancelTasks = []int64{int64(1 + w.rng.IntN(5))}
 	}
@@ -245,6 +285,40 @@ func (w *walker) commitOf(row *provider.Instance) provider.Commit {
 	return c
 }
 
+// task makes a task: in a session, with little time, or parked, or none of it.
+func (w *walker) task() provider.NewTask {
+	t := job(int64(1 + w.rng.IntN(5)))
+	if w.chance(40) {
+		t.Session = "s" + itoa(w.rng.IntN(3))
+	}
+	switch w.rng.IntN(6) {
+	case 0:
+		t.CloseBy = 1000
+	case 1:
+		t.VisibleAt, t.StartWithin = 1000, 500
+	case 2:
+		t.Parked, t.VisibleAt = true, []int64{1000, provider.Never}[w.rng.IntN(2)]
+	}
+	return t
+}
+
+// publishIn adds values and replies to a commit, each name at most once.
+func (w *walker) publishIn(c *provider.Commit) {
+	for i := range w.rng.IntN(3) {
+		v := value("v"+itoa(i), itoa(w.step))
+		if w.chance(30) {
+			v.Payload = nil
+		}
+		c.Values = append(c.Values, v)
+	}
+	if w.chance(30) {
+		c.Replies = append(c.Replies, reply("r"+itoa(w.rng.IntN(walkReplies)), itoa(w.step)))
+	}
+	if w.chance(5) {
+		c.DropReplies = provider.Never
+	}
+}
+
 func (w *walker) repeatCommit() {
 	if w.last == nil {
 		return
@@ -261,37 +335,49 @@ func (w *walker) repeatCommit() {
 		w.ok(results[0].Err, "repeated commit")
 		w.same("row after a repeated commit", w.row(before.Key), before)
 	case results[0].Err == nil: // refused at first, and the node owns it now
-		if w.last.commit.Turn != nil {
-			w.turns[before.Key]++
-		}
-		for i, child := range results[0].Children {
-			if child.Err == nil {
-				w.keys = append(w.keys, w.last.commit.Children[i].Key)
-			}
-		}
+		w.applied(&w.last.commit, results[0])
 	}
 }
 
 func (w *walker) takeTasks() {
 	node := w.anyNode()
-	reply, err := w.ClaimTasks(w.ctx, provider.TaskClaim{Node: node, Filters: []provider.TaskFilter{charge}, Limit: 2})
+	reply, err := w.ClaimTasks(w.ctx, provider.TaskClaim{
+		Node: node, Filters: []provider.TaskFilter{charge}, Limit: 2,
+		MaxSessions: w.rng.IntN(3), SessionIdle: []int64{0, 1, hour}[w.rng.IntN(3)],
+	})
 	if err != nil {
 		w.is(err, provider.ErrNodeGone, "claim tasks")
 		return
 	}
 	for _, t := range reply.Tasks {
-		w.tasks = append(w.tasks, heldTask{node, t.Ref()})
+		w.tasks = append(w.tasks, heldTask{node, t.Ref(), t.Expired})
+	}
+}
+
+// parkTask notes a parked task, for those outside to finish.
+func (w *walker) parkTask() {
+	if len(w.keys) == 0 {
+		return
+	}
+	for _, t := range w.taskRows(pick(w, w.keys)) {
+		if t.Parked {
+			w.tasks = append(w.tasks, heldTask{ref: t.Ref()})
+		}
 	}
 }
 
 func (w *walker) endTask() {
+	w.parkTask()
 	if len(w.tasks) == 0 {
 		return
 	}
 	t := pick(w, w.tasks)
 	f := provider.TaskFinish{TaskRef: t.ref, GiveBack: w.chance(30)}
-	if w.chance(60) {
+	switch {
+	case w.chance(60):
 		f.Message = []byte("result")
+	case w.chance(40):
+		f.Park, f.VisibleAt = true, []int64{1000, provider.Never}[w.rng.IntN(2)]
 	}
 	held := w.extend(t.node, provider.TaskBeat{TaskRef: t.ref})
 	if err := w.finish(t.node, f); held {
@@ -318,81 +404,10 @@ func (w *walker) operate() {
 	case 7:
 		w.ok(w.Delete(w.ctx, t, true), "delete")
 		delete(w.turns, t.Key)
+		delete(w.shown, t.Key)
 		w.keys = append(w.keys[:i], w.keys[i+1:]...)
 	}
 	if err != nil {
 		w.is(err, provider.ErrNotOpen, "operator")
 	}
-}
-
-// check verifies what holds between any two calls.
-func (w *walker) check() {
-	living := map[provider.NodeKey]bool{0: true}
-	for _, n := range w.nodes {
-		living[n] = true
-	}
-	var unread, turns, tasks int64
-	for _, key := range w.keys {
-		row, mail, rows := w.row(key), w.mail(key), w.taskRows(key)
-		history := w.harness.turns(key)
-		unread, turns, tasks = unread+int64(len(mail)), turns+int64(len(history)), tasks+int64(len(rows))
-		fail := func(format string, args ...any) {
-			w.Errorf("step %d, %s: %s\nrow: %+v", w.step, row.ID, fmt.Sprintf(format, args...), row)
-		}
-		if row.MailboxSeq-row.ReadSeq != int64(len(mail)) {
-			fail("%d messages are unread", len(mail))
-		}
-		for i, m := range mail {
-			if m.Seq != row.ReadSeq+int64(i)+1 {
-				fail("message %d is at place %d", m.Seq, i)
-			}
-		}
-		if int64(len(history)) != row.NextTurn-1 || w.turns[key] != row.NextTurn-1 {
-			fail("%d turns are stored, %d were acknowledged", len(history), w.turns[key])
-		}
-		for i, t := range history {
-			if t.Number != int64(i+1) {
-				fail("turn %d is at place %d", t.Number, i)
-			}
-		}
-		if !living[row.Owner] {
-			fail("the owner is dead")
-		}
-		if row.Owner != 0 && !row.Status.Runnable() {
-			fail("owned, and cannot run")
-		}
-		if (row.ClosedAt != 0) == row.Status.Open() {
-			fail("closed at does not fit the status")
-		}
-		if !row.Status.Open() && len(mail)+len(rows) != 0 {
-			fail("ended with %d messages and %d tasks", len(mail), len(rows))
-		}
-		if !rightWakeAt(&row, w.now()) {
-			fail("wake at is wrong")
-		}
-		for _, t := range rows {
-			if t.Execution != row.Execution || !living[t.Holder] {
-				fail("task %+v does not belong", t)
-			}
-		}
-	}
-	s := w.stats()
-	w.same("unread mail counted", s.UnreadMail, unread)
-	w.same("turns counted", s.Turns, turns)
-	w.same("tasks counted", s.TaskWaiting+s.TaskHeld, tasks)
-	w.same("nodes counted", s.Nodes, len(w.nodes))
-}
-
-// rightWakeAt reports whether WakeAt says what ComputeWakeAt means. The time
-// at which mail came is not in the row, hence a range.
-func rightWakeAt(row *provider.Instance, now int64) bool {
-	switch {
-	case !row.Status.Runnable(), row.Owner != 0 && !row.Unread():
-		return row.WakeAt == provider.Never
-	case row.Owner != 0:
-		return row.WakeAt <= now
-	case row.Unread():
-		return row.WakeAt >= row.NotBefore && row.WakeAt <= max(now, row.NotBefore)
-	}
-	return row.WakeAt == max(row.DueAt, row.NotBefore)
 }
