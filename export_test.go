@@ -11,7 +11,12 @@ import (
 
 // Definitions is what Register would hand to the engine.
 func Definitions(logger *slog.Logger, ds ...Registrable) ([]engine.Orchestration, []engine.Activity, []error) {
-	r := registry{names: map[string]bool{}, env: &environment{logger: logger}}
+	return DefinitionsWith(Options{Logger: logger}, ds...)
+}
+
+// DefinitionsWith is Definitions of a runtime with options.
+func DefinitionsWith(o Options, ds ...Registrable) ([]engine.Orchestration, []engine.Activity, []error) {
+	r := registry{names: map[string]bool{}, env: newEnvironment(nil, &o)}
 	for _, d := range ds {
 		d.register(&r)
 	}
