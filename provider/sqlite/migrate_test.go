@@ -84,6 +84,8 @@ func TestAnOlderSchemaIsMigrated(t *testing.T) {
 	must(t, err)
 	assert.Equal(t, commands(claimTasks(t, s, provider.TaskClaim{Node: join(t, s), Filters: charges, Limit: 9, MaxSessions: 9})), []int64(nil))
 	assert.Equal(t, commands(claimTasks(t, s, provider.TaskClaim{Node: node, Filters: charges, Limit: 9})), []int64{3})
+	must(t, s.Terminate(t.Context(), provider.Target{ID: "a"}, nil, nil))
+	assert.Equal(t, count(t, s, "session_tasks"), int64(0))
 }
 
 // "PRAGMA user_version" is raised once, by whoever comes first; the same file

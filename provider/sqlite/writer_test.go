@@ -108,6 +108,28 @@ func TestAPlainTurnIsTwoStatements(t *testing.T) {
 	}
 }
 
+// What a turn publishes costs what it publishes, once the instance is known to
+// have any.
+func TestATurnThatPublishesWritesThatOnly(t *testing.T) {
+	s := open(t, Options{})
+	node := join(t, s)
+	key := create(t, s, node, "a")
+	publish := func(number int64) int64 {
+		c := turn(key, number)
+		c.CustomStatus = []byte("half way")
+		c.Values = []provider.Value{{Name: "a", Payload: []byte("1")}, {Name: "b"}}
+		c.Replies = []provider.Reply{{ID: fmt.Sprint(number), Payload: []byte("ok")}}
+		before := s.Counters().Statements
+		must(t, commit(t, s, node, c))
+		return s.Counters().Statements - before
+	}
+	publish(1)
+	const around = 3 // begin, data_version, commit
+	if n := publish(2) - around; n != 2+4 {
+		t.Errorf("%d statements", n)
+	}
+}
+
 // "one bad item never fails its group for ever: on a non-retryable error the
 // group is retried item by item, and the failing item is charged"
 func TestAFailingStatementFailsItsItemOnly(t *testing.T) {
