@@ -105,7 +105,7 @@ func (b BoundActivity[In, Out]) register(r *registry) {
 func (b BoundActivity[In, Out]) run(ctx context.Context, env *environment, a *engine.Attempt) (result []byte, failure *history.Failure) {
 	defer func() {
 		if p := recover(); p != nil {
-			result, failure = nil, panicFailure(env.codec, p, debug.Stack())
+			result, failure = nil, env.failure(a, panicFailure(p, debug.Stack()))
 		}
 	}()
 	a.Env = env
@@ -117,7 +117,7 @@ func (b BoundActivity[In, Out]) run(ctx context.Context, env *environment, a *en
 		out, err = b.intercepted(ctx, env, a)
 	}
 	if err != nil {
-		return nil, toFailure(env.codec, err)
+		return nil, env.failure(a, plainFailure(err))
 	}
 	if result, err = encodeCall(env.codec, "output of activity", a.Name, &out); err != nil {
 		failure = toFailure(env.codec, err)
@@ -125,6 +125,15 @@ func (b BoundActivity[In, Out]) run(ctx context.Context, env *environment, a *en
 		return nil, failure
 	}
 	return result, nil
+}
+
+// failure is f as it is stored. The types that a policy names are looked for
+// before the codec takes them away.
+func (env *environment) failure(a *engine.Attempt, f *history.Failure) *history.Failure {
+	if env.codec != nil && a.NonRetryable(f) {
+		f.Final = true
+	}
+	return seal(env.codec, f)
 }
 
 func (b BoundActivity[In, Out]) call(ctx context.Context, env *environment, a *engine.Attempt) (Out, error) {
@@ -149,7 +158,7 @@ const maxStack = 16 << 10
 
 // panicFailure is a panic as it is stored. It may be retried, as the policy
 // says; its cause is kept when it is an error.
-func panicFailure(c Codec, p any, stack []byte) *history.Failure {
+func panicFailure(p any, stack []byte) *history.Failure {
 	f := &history.Failure{Code: CodePanic, Message: cut(fmt.Sprintf("panic: %v", p), maxMessage)}
 	f.Detail, _ = json.Marshal(struct {
 		Stack string `json:"stack"`
@@ -157,5 +166,5 @@ func panicFailure(c Codec, p any, stack []byte) *history.Failure {
 	if err, ok := p.(error); ok {
 		f.Cause = plainFailure(err)
 	}
-	return seal(c, f)
+	return f
 }

@@ -345,3 +345,25 @@ func TestCodecBoundaries(t *testing.T) {
 	_, failure = as[0].Run(t.Context(), &engine.Attempt{})
 	assert.True(t, failure.Code == "loud" && failure.Final && failure.Sealed && failure.Message == "" && failure.Type == "", "%v", failure)
 }
+
+// A policy names Go types also where the store does not have them.
+func TestNonRetryableTypesUnderACodec(t *testing.T) {
+	ctx := deadline(t)
+	attempts := 0
+	work := durango.DefineActivity("work", func(context.Context, durango.None) (durango.None, error) {
+		attempts++
+		return durango.None{}, &os.PathError{Op: "open", Path: "/", Err: os.ErrNotExist}
+	})
+	picky := work.With(durango.CallOptions{Retry: &durango.RetryPolicy{
+		MaxAttempts: 3, Initial: time.Millisecond, NonRetryable: []string{"*fs.PathError"},
+	}})
+	flow := durango.DefineOrchestration("flow", func(ctx *durango.Context, _ durango.None) (durango.None, error) {
+		return picky.Call(ctx, durango.None{})
+	})
+	rt, _ := runWith(t, memory.Open(), durango.Options{Codec: sealedCodec(t, "k1")}, work, flow)
+	run, err := flow.Start(ctx, rt.Client(), "i", durango.None{})
+	assert.NoError(t, err)
+	_, err = run.Wait(ctx)
+	assert.True(t, err != nil && err.Error() == "open /: file does not exist", "%v", err)
+	assert.Equal(t, attempts, 1)
+}

@@ -20,14 +20,8 @@ const (
 // and when. random is in [0, 1). It owns the arithmetic of retries: nothing
 // else computes a pause.
 func retryAt(p *history.Policy, attempt int64, f *history.Failure, scheduled, now int64, random float64) (int64, bool) {
-	if p == nil || f.Final || p.MaxAttempts <= attempt {
+	if p == nil || f.Final || p.MaxAttempts <= attempt || nonRetryable(p, f) {
 		return 0, false
-	}
-	for cause := f; cause != nil; cause = cause.Cause {
-		if cause.Code != "" && slices.Contains(p.NonRetryable, cause.Code) ||
-			cause.Type != "" && slices.Contains(p.NonRetryable, cause.Type) {
-			return 0, false
-		}
 	}
 	at := now + f.RetryAfter
 	if f.RetryAfter <= 0 {
@@ -37,6 +31,24 @@ func retryAt(p *history.Policy, attempt int64, f *history.Failure, scheduled, no
 		return 0, false
 	}
 	return at, true
+}
+
+// nonRetryable reports whether p names f, or what that wraps, as something that
+// is not tried again.
+func nonRetryable(p *history.Policy, f *history.Failure) bool {
+	for ; f != nil; f = f.Cause {
+		if f.Code != "" && slices.Contains(p.NonRetryable, f.Code) ||
+			f.Type != "" && slices.Contains(p.NonRetryable, f.Type) {
+			return true
+		}
+	}
+	return false
+}
+
+// NonRetryable reports whether the policy of the activity says so of f. It is
+// for Run, which may be about to hide from the engine what it goes by.
+func (a *Attempt) NonRetryable(f *history.Failure) bool {
+	return a.task != nil && a.task.policy != nil && nonRetryable(a.task.policy, f)
 }
 
 // pause is the time between attempt and the next.
