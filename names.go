@@ -123,7 +123,7 @@ func checkRange(v string) error {
 		return invalid(what, v, fmt.Sprintf("it is %d bytes long, the limit is %d", len(v), MaxNameLength))
 	}
 	if _, err := semver.NewConstraint(v); err != nil {
-		return invalid(what, v, "it is neither a version, as 1.4.0, nor a range, as ^1.4 or >=1.4 <3")
+		return invalid(what, v, "it is neither a version, MAJOR.MINOR.PATCH as in 1.4.0, nor a range, as ^1.4 or >=1.4 <3")
 	}
 	return nil
 }

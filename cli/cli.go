@@ -84,7 +84,7 @@ func Command(rt *durango.Runtime) *cobra.Command {
 	}
 	root.AddCommand(
 		a.startCommand(), a.listCommand(), a.showCommand(), a.signalCommand(), a.cancelCommand(),
-		a.terminateCommand(), a.waitCommand(), a.nodesCommand(), a.statsCommand(), a.genCommand(), a.versionCommand(),
+		a.terminateCommand(), a.waitCommand(), a.nodesCommand(), a.statsCommand(), a.doctorCommand(), a.migrateCommand(), a.genCommand(), a.versionCommand(),
 		exitCodesTopic(),
 	)
 	if rt != nil {

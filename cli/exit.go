@@ -23,6 +23,7 @@ const (
 	ExitTimeout       = 6
 	ExitStore         = 7
 	ExitNotRunning    = 8
+	ExitSick          = 9
 	ExitInterrupted   = 130
 )
 
@@ -40,6 +41,7 @@ var kinds = []struct {
 	{ExitTimeout, "timeout", "wait, start --wait: the instance had not ended within --timeout"},
 	{ExitStore, "store", "the store does not exist or cannot be opened"},
 	{ExitNotRunning, "not-running", "the instance has ended and takes no more messages"},
+	{ExitSick, "sick", "doctor: something is sick"},
 	{ExitInterrupted, "interrupted", "a signal ended the command"},
 }
 
@@ -78,6 +80,8 @@ func ExitCode(err error) int {
 		return ExitNotRunning
 	case errors.Is(err, context.DeadlineExceeded):
 		return ExitTimeout
+	case errors.Is(err, errSick):
+		return ExitSick
 	case errors.Is(err, context.Canceled):
 		return ExitInterrupted
 	}
