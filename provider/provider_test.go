@@ -186,6 +186,39 @@ func TestComputeWakeAt(t *testing.T) {
 	}
 }
 
+// CONTRACT, Tasks: "A task that is not held expires at what
+// `NewTask.ComputeExpiresAt` says of its row."
+func TestComputeExpiresAt(t *testing.T) {
+	const never = provider.Never
+	type in = provider.NewTask
+	for _, tc := range []struct {
+		name string
+		in   in
+		want int64
+	}{
+		{"no limits", in{VisibleAt: 100}, never},
+		{"start within", in{VisibleAt: 100, StartWithin: 30}, 130},
+		{"visible at once", in{StartWithin: 30}, 30},
+		{"close by", in{VisibleAt: 100, CloseBy: 150}, 150},
+		{"close before it is visible", in{VisibleAt: 100, CloseBy: 50}, 50},
+		{"start is earlier", in{VisibleAt: 100, StartWithin: 30, CloseBy: 150}, 130},
+		{"close is earlier", in{VisibleAt: 100, StartWithin: 70, CloseBy: 150}, 150},
+		{"never visible", in{VisibleAt: never, StartWithin: 30}, never},
+		{"never visible, but closed", in{VisibleAt: never, StartWithin: 30, CloseBy: 150}, 150},
+		{"the sum is too large", in{VisibleAt: never - 30, StartWithin: 31}, never},
+		{"the sum is just too large", in{VisibleAt: never - 30, StartWithin: 30}, never},
+		{"the largest sum", in{VisibleAt: never - 31, StartWithin: 30}, never - 1},
+		{"start within for ever", in{VisibleAt: 100, StartWithin: never}, never},
+		{"parked", in{VisibleAt: 100, Parked: true}, 100},
+		{"parked for ever", in{VisibleAt: never, Parked: true}, never},
+		{"parked, whatever its limits", in{VisibleAt: 100, StartWithin: 30, CloseBy: 50, Parked: true}, 100},
+	} {
+		if got := tc.in.ComputeExpiresAt(); got != tc.want {
+			t.Errorf("%s: got %d, want %d", tc.name, got, tc.want)
+		}
+	}
+}
+
 func TestTaskRef(t *testing.T) {
 	task := provider.Task{
 		Instance: 1, InstanceID: "a", Execution: 2, NewTask: provider.NewTask{Command: 3, Attempt: 4}, Holder: 5,
