@@ -16,7 +16,6 @@ import (
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/internal/assert"
 	"github.com/durango-go/durango/provider"
-	"github.com/durango-go/durango/provider/sqlite"
 )
 
 // A lease that no test can wait out: what goes on within a test did not wait
@@ -25,19 +24,14 @@ const endless = "10m"
 
 // shared is a store with instances that are busy for about two seconds.
 type shared struct {
-	t     *testing.T
-	dir   string
-	store *sqlite.Store
-	runs  []*durango.Run[string]
-	made  int
+	*place
+	t    *testing.T
+	runs []*durango.Run[string]
+	made int
 }
 
 func share(t *testing.T) *shared {
-	dir := t.TempDir()
-	store, err := sqlite.Open(filepath.Join(dir, "crash.db"))
-	assert.NoError(t, err)
-	t.Cleanup(func() { _ = store.Close() })
-	return &shared{t: t, dir: dir, store: store}
+	return &shared{t: t, place: onSQLite(t)}
 }
 
 func (s *shared) start(n int) {
@@ -93,7 +87,7 @@ func (s *shared) ownedBy(p *process) provider.NodeKey {
 
 // attempts counts the lines of the ledger that a process wrote.
 func (s *shared) attempts(p *process) int {
-	b, err := os.ReadFile(filepath.Join(s.dir, "ledger"))
+	b, err := os.ReadFile(s.ledger())
 	assert.NoError(s.t, err)
 	return strings.Count(string(b), fmt.Sprintf("\t%d\n", p.cmd.Process.Pid))
 }
@@ -103,11 +97,11 @@ func (s *shared) attempts(p *process) int {
 // the lease.
 func TestTheOtherProcessFinishes(t *testing.T) {
 	s := share(t)
-	a := spawn(t, s.dir, endless)
+	a := spawn(t, s.place, endless)
 	a.waitReady(t)
 	s.start(30)
 	s.ownedBy(a)
-	b := spawn(t, s.dir, endless)
+	b := spawn(t, s.place, endless)
 	b.waitReady(t)
 	a.kill()
 	killed := time.Now()
@@ -120,13 +114,13 @@ func TestTheOtherProcessFinishes(t *testing.T) {
 // DESIGN 6: "so a restart does not wait out a lease."
 func TestARestartDoesNotWait(t *testing.T) {
 	s := share(t)
-	a := spawn(t, s.dir, endless)
+	a := spawn(t, s.place, endless)
 	a.waitReady(t)
 	s.start(30)
 	s.ownedBy(a)
 	a.kill()
 	killed := time.Now()
-	b := spawn(t, s.dir, endless)
+	b := spawn(t, s.place, endless)
 	b.waitReady(t)
 	s.ownedBy(b)
 	t.Logf("work went on %s after the kill", time.Since(killed).Round(time.Millisecond))
@@ -141,11 +135,11 @@ func TestARestartDoesNotWait(t *testing.T) {
 // such a node stops all writers until it goes on, which is documented.
 func TestAStoppedProcessCannotWriteAndJoinsAgain(t *testing.T) {
 	s := share(t)
-	a := spawn(t, s.dir, "1s")
+	a := spawn(t, s.place, "1s")
 	a.waitReady(t)
 	s.start(30)
 	old := s.ownedBy(a)
-	b := spawn(t, s.dir, "1s")
+	b := spawn(t, s.place, "1s")
 	b.waitReady(t)
 	s.whileLocked(func() { a.signal(t, syscall.SIGSTOP) })
 	s.finish() // b observes that a's beat stands still for a lease
@@ -177,11 +171,11 @@ func (s *shared) whileLocked(f func()) {
 // Nothing of a draining process waits for a lease either.
 func TestADrainingProcessHandsOver(t *testing.T) {
 	s := share(t)
-	a := spawn(t, s.dir, endless)
+	a := spawn(t, s.place, endless)
 	a.waitReady(t)
 	s.start(30)
 	s.ownedBy(a)
-	b := spawn(t, s.dir, endless)
+	b := spawn(t, s.place, endless)
 	b.waitReady(t)
 	took := a.drain(t)
 	t.Logf("drained in %s", took.Round(time.Millisecond))

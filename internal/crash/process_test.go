@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -18,25 +17,25 @@ type process struct {
 	ready chan struct{}
 }
 
-func spawn(t *testing.T, dir, lease string) *process {
+func spawn(t *testing.T, p *place, lease string) *process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), envStore+"="+filepath.Join(dir, "crash.db"), envLedger+"="+filepath.Join(dir, "ledger"), envLease+"="+lease)
+	cmd.Env = append(os.Environ(), envStore+"="+p.url, envLedger+"="+p.ledger(), envLease+"="+lease)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	assert.NoError(t, err)
 	assert.NoError(t, cmd.Start())
-	p := &process{cmd: cmd, ready: make(chan struct{})}
+	w := &process{cmd: cmd, ready: make(chan struct{})}
 	go func() {
 		s := bufio.NewScanner(out)
 		for s.Scan() {
 			if s.Text() == "ready" {
-				close(p.ready)
+				close(w.ready)
 			}
 		}
 	}()
-	t.Cleanup(func() { p.kill() })
-	return p
+	t.Cleanup(func() { w.kill() })
+	return w
 }
 
 // kill ends the process without a word and waits until it is gone.

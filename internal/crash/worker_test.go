@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/durango-go/durango"
-	"github.com/durango-go/durango/provider/sqlite"
 )
 
 // The environment that makes this test binary a worker.
@@ -43,14 +42,17 @@ var (
 	bad  = durango.NewActivity[int, string]("flaky").With(durango.CallOptions{
 		Retry: &durango.RetryPolicy{MaxAttempts: durango.Unlimited, Initial: 2 * time.Millisecond},
 	})
-	slow = durango.NewActivity[string, string]("slow")
-	note = durango.NewSignal[string]("note")
+	slow    = durango.NewActivity[string, string]("slow")
+	note    = durango.NewSignal[string]("note")
+	deposit = durango.NewUpdate[int, int]("deposit")
+	balance = durango.NewValue[int]("balance")
 
 	chain   = durango.NewOrchestration[int, []string]("chain")
 	mixed   = durango.NewOrchestration[string, string]("mixed")
 	child   = durango.NewOrchestration[string, string]("child")
 	eternal = durango.NewOrchestration[round, int]("eternal")
 	slowly  = durango.NewOrchestration[int, string]("slowly")
+	account = durango.NewOrchestration[int, int]("account")
 )
 
 type round struct{ Left, Sum int }
@@ -113,6 +115,37 @@ func runEternal(ctx *durango.Context, r round) (int, error) {
 	return eternal.ContinueAsNew(ctx, round{r.Left - 1, r.Sum + r.Left})
 }
 
+// runAccount takes n deposits, each with a step, and keeps its balance as a
+// value. It continues as new after every second one.
+func runAccount(ctx *durango.Context, n int) (int, error) {
+	sum, _ := balance.Get(ctx)
+	done := durango.NewChan[durango.None](ctx, n)
+	deposit.Handle(ctx, func(ctx *durango.Context, amount int) (int, error) {
+		if _, err := step.Call(ctx, fmt.Sprintf("%s/%d", ctx.InstanceID(), amount)); err != nil {
+			return 0, err
+		}
+		sum += amount
+		if err := balance.Set(ctx, sum); err != nil {
+			return 0, err
+		}
+		return sum, done.Send(ctx, durango.None{})
+	}, func(amount int) error {
+		if amount <= 0 {
+			return errors.New("not positive")
+		}
+		return nil
+	})
+	for i := range n {
+		if _, err := done.Next(ctx).Await(ctx); err != nil {
+			return 0, err
+		}
+		if i == 1 && n > 2 {
+			return account.ContinueAsNew(ctx, n-2)
+		}
+	}
+	return sum, nil
+}
+
 func runSlowly(ctx *durango.Context, n int) (string, error) {
 	for i := range n {
 		if _, err := slow.Call(ctx, fmt.Sprintf("%s/%d", ctx.InstanceID(), i)); err != nil {
@@ -147,7 +180,7 @@ func work(path, ledgerPath string) error {
 	if err != nil {
 		return err
 	}
-	store, err := sqlite.Open(path)
+	store, err := open(path)
 	if err != nil {
 		return err
 	}
@@ -166,7 +199,7 @@ func work(path, ledgerPath string) error {
 		step.Bind(func(ctx context.Context, in string) (string, error) {
 			info := durango.Info(ctx)
 			token := fmt.Sprintf("%d-%d-%d", os.Getpid(), info.Attempt, time.Now().UnixNano())
-			book.write("step", in, token, info.IdempotencyKey)
+			book.write("step", in, token, info.IdempotencyKey, fmt.Sprint(time.Now().UnixNano()))
 			return token, nil
 		}),
 		slow.Bind(func(ctx context.Context, in string) (string, error) {
@@ -184,7 +217,7 @@ func work(path, ledgerPath string) error {
 			}
 			return "done", nil
 		}),
-		chain.Bind(runChain), mixed.Bind(runMixed), child.Bind(runChild), eternal.Bind(runEternal), slowly.Bind(runSlowly),
+		chain.Bind(runChain), mixed.Bind(runMixed), child.Bind(runChild), eternal.Bind(runEternal), slowly.Bind(runSlowly), account.Bind(runAccount),
 	)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
