@@ -35,7 +35,7 @@ func (a *Attempt) Beat(said []byte) {
 	if said != nil {
 		t.beats.said, t.beats.fresh = bytes.Clone(said), true
 	}
-	if t.beats.timer != nil && t.ctx.err == nil && !t.parked.Load() {
+	if t.beats.timer != nil && t.ctx.err == nil && !t.settled.Load() {
 		t.beats.timer.Reset(t.beats.every)
 	}
 }

@@ -85,8 +85,8 @@ func (e *Engine) forget(x *execution) {
 	}
 	x.state = gone
 	x.node = 0
+	x.abandonExtra(ErrTaskLost)
 	x.inbox, x.extra = nil, nil
-	x.abandonParking(ErrTaskLost)
 	if was != running { // else they are with whoever runs its turn, who closes it
 		x.first, x.loaded = nil, nil
 		e.closeMachine(x)

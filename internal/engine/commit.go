@@ -187,6 +187,7 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 	}
 	for _, command := range s.stopped {
 		e.stop(x, command, ErrTaskCanceled)
+		x.withdrawExtra(command) // it may have failed, and be due again, meanwhile
 	}
 	e.effects(x, r, mail)
 	switch {
@@ -311,7 +312,7 @@ func (e *Engine) continued(x *execution) {
 	for command := range x.local {
 		e.stop(x, command, ErrTaskCanceled)
 	}
-	x.abandonParking(ErrTaskCanceled)
+	x.abandonExtra(ErrTaskCanceled) // its commands are not those of the next execution
 	e.closeMachine(x)
 	x.generation++
 	x.historyFrom = x.turn.commit.HistoryFrom
@@ -334,6 +335,7 @@ func (e *Engine) released(x *execution, r *provider.CommitResult) {
 		x.state = idle
 		x.node = 0
 		clear(x.inbox)
+		x.abandonExtra(ErrTaskLost)
 		x.inbox, x.unrecorded = x.inbox[:0], 0
 		x.mailSeen, x.needMail = x.readSeq, false
 		e.heat(x)

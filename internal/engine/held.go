@@ -167,30 +167,49 @@ func (e *Engine) expired(t *task, row *provider.Task, cmd *history.Event) {
 func (e *Engine) finishHeld(t *task, f provider.TaskFinish) {
 	if t.node != e.nodeKey() {
 		e.metrics.dropped.Add(1)
+		e.unfinished([]provider.TaskFinish{f})
 		return
 	}
 	e.finishes.add(f)
 }
 
+// unfinished tells the attempts that wait to be parked that they will not be.
+func (e *Engine) unfinished(group []provider.TaskFinish) {
+	for i := range group {
+		if group[i].Park {
+			e.heldParked(group[i].TaskRef, ErrTaskLost)
+		}
+	}
+}
+
 // finishGroup writes the ends of held tasks, for as long as it takes.
 func (e *Engine) finishGroup(group []provider.TaskFinish) {
 	node := e.nodeKey()
+	if node == 0 { // buried since: the store would take us for those outside
+		e.unfinished(group)
+		return
+	}
+	unknown := false // whether an earlier call may have been applied
 	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
 		errs, err := e.store.FinishTasks(e.ctx, node, group)
 		switch {
 		case err == nil:
-			e.finished(group, errs)
+			e.finished(group, errs, unknown)
 			return
 		case errors.Is(err, provider.ErrNodeGone):
 			e.lostMembership(node)
+			e.unfinished(group)
 			return
 		case e.ctx.Err() != nil:
+			e.unfinished(group)
 			return
 		case retryable(err) || len(group) == 1:
+			unknown = unknown || errors.Is(err, provider.ErrUnknownOutcome)
 			e.o.Logger.Warn("end of a task will be repeated", "error", err, "tasks", len(group))
 			e.pause(delay)
 			if !retryable(err) && delay > 100*time.Millisecond {
 				e.o.Logger.Error("a task's result cannot be stored", "error", err)
+				e.unfinished(group)
 				return // heartbeats still hold it; the next node's attempt decides
 			}
 		default:
@@ -202,7 +221,10 @@ func (e *Engine) finishGroup(group []provider.TaskFinish) {
 	}
 }
 
-func (e *Engine) finished(group []provider.TaskFinish, errs []error) {
+// finished is told the fates of ends. After an unknown outcome a task that is
+// held no more is taken for one that was parked: were it not, its token would be
+// good for nothing, while one that is parked waits for its token.
+func (e *Engine) finished(group []provider.TaskFinish, errs []error, unknown bool) {
 	again := false
 	e.mu.Lock()
 	for i := range group {
@@ -211,6 +233,9 @@ func (e *Engine) finished(group []provider.TaskFinish, errs []error) {
 	e.mu.Unlock()
 	for i := range group {
 		if group[i].Park {
+			if unknown && errors.Is(errs[i], provider.ErrStale) {
+				errs[i] = nil
+			}
 			e.heldParked(group[i].TaskRef, errs[i])
 		}
 		switch {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
@@ -18,35 +19,43 @@ import (
 // Park makes the attempt one that is finished from outside, and returns the
 // token to do it with. The result of its function no longer counts, only an
 // error does.
+//
+// Once the row is under way nobody but the store knows whose the attempt is, so
+// Park waits for its answer, whatever becomes of ctx: who left before would
+// leave a row behind that nobody has the token of.
 func (a *Attempt) Park(ctx context.Context) (token string, err error) {
 	t := a.task
-	if t.parked.Load() {
+	t.parking.Lock()
+	defer t.parking.Unlock()
+	if t.parked {
 		return a.token(), nil
 	}
-	e := t.engine
-	stored := make(chan error, 1)
-	if t.held != nil {
-		if t.settled.Load() {
-			return "", ErrTaskLost
-		}
-		e.parkHeld(t, stored)
-	} else if !e.parkLocal(t, stored) {
-		return "", ErrTaskLost
-	}
-	select {
-	case err = <-stored:
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-t.ctx.Done():
-		err = t.ctx.Err()
-	}
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	t.parked.Store(true)
-	t.settled.Store(true)
+	if t.settled.Swap(true) {
+		return "", ErrTaskLost
+	}
 	t.disarm()
+	stored := make(chan error, 1)
+	if t.held != nil {
+		t.engine.parkHeld(t, stored)
+	} else if !t.engine.parkLocal(t, stored) {
+		return "", ErrTaskLost
+	}
+	if err := <-stored; err != nil {
+		return "", err
+	}
+	t.parked = true
 	return a.token(), nil
+}
+
+// wasParked reports whether somebody outside finishes the attempt. It waits for
+// a Park that is under way on another goroutine of the activity.
+func (t *task) wasParked() bool {
+	t.parking.Lock()
+	defer t.parking.Unlock()
+	return t.parked
 }
 
 func (e *Engine) parkHeld(t *task, stored chan error) {
@@ -61,6 +70,9 @@ func (e *Engine) parkHeld(t *task, stored chan error) {
 
 // heldParked tells an attempt whether its row is parked.
 func (e *Engine) heldParked(ref provider.TaskRef, err error) {
+	if errors.Is(err, provider.ErrStale) {
+		err = ErrTaskLost
+	}
 	e.mu.Lock()
 	stored := e.parking[ref]
 	delete(e.parking, ref)
@@ -107,11 +119,23 @@ func (x *execution) unpark(c *provider.Commit) {
 	}
 }
 
-// abandonParking tells the attempts whose rows will not be written.
-func (x *execution) abandonParking(cause error) {
+// abandonExtra drops the tasks that the next commit would have queued, and
+// tells the attempts among them that wait to be parked.
+func (x *execution) abandonExtra(cause error) {
+	x.extra = x.extra[:0]
 	for command, stored := range x.parking {
 		delete(x.parking, command)
 		stored <- cause
+	}
+}
+
+// withdrawExtra drops the task of a command that was canceled after it had left
+// the local tasks and before a commit has queued it.
+func (x *execution) withdrawExtra(command int64) {
+	x.extra = slices.DeleteFunc(x.extra, func(row provider.NewTask) bool { return row.Command == command })
+	if stored := x.parking[command]; stored != nil {
+		delete(x.parking, command)
+		stored <- ErrTaskCanceled
 	}
 }
 

@@ -112,6 +112,7 @@ func (e *Engine) command(x *execution, now int64, all []history.Event, i int) {
 			return
 		}
 		c.CancelTasks = append(c.CancelTasks, cmd.Ref)
+		x.withdrawExtra(cmd.Ref)
 	case history.ChildStarted:
 		if !withdrawn(all[i+1:], cmd.Seq, history.ChildCanceled) {
 			e.child(x, cmd)

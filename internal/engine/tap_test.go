@@ -27,6 +27,7 @@ type tap struct {
 	onSend   func([]provider.Message, func() ([]provider.SendResult, error)) ([]provider.SendResult, error)
 	onClaim  func(provider.ClaimReply, error) (provider.ClaimReply, error)
 	onTasks  func(provider.TaskClaimReply, error) (provider.TaskClaimReply, error)
+	onFinish func([]provider.TaskFinish, func() ([]error, error)) ([]error, error)
 	noClaims atomic.Bool // this node's claims fail
 
 	line line
@@ -136,6 +137,14 @@ func (p *tap) ClaimTasks(ctx context.Context, req provider.TaskClaim) (provider.
 		return p.onTasks(r, err)
 	}
 	return r, err
+}
+
+func (p *tap) FinishTasks(ctx context.Context, node provider.NodeKey, batch []provider.TaskFinish) ([]error, error) {
+	do := func() ([]error, error) { return p.Store.FinishTasks(ctx, node, batch) }
+	if p.onFinish != nil {
+		return p.onFinish(batch, do)
+	}
+	return do()
 }
 
 func (p *tap) Heartbeat(ctx context.Context, node provider.NodeKey) (provider.Pulse, error) {

@@ -32,11 +32,14 @@ type task struct {
 	policy        *history.Policy
 	scheduled     int64
 	until         int64 // when the attempt must be over, or provider.Never
-	// settled: the attempt has its result, or nobody wants it any more.
+	// settled: the attempt has its result, is being parked, or nobody wants it
+	// any more.
 	settled atomic.Bool
-	// parked: it has become a row that is finished from outside.
-	parked atomic.Bool
-	beats  beats
+	// parked: it has become a row that is finished from outside. parking guards
+	// it, and is held while that is being stored.
+	parking sync.Mutex
+	parked  bool
+	beats   beats
 }
 
 // activity is a registered activity with the number of its tasks here.
@@ -134,7 +137,7 @@ func (w *workers) run(t *task) {
 	}
 	returned = true
 	w.unreserve(t.act)
-	if t.parked.Load() {
+	if t.wasParked() {
 		w.e.leftParked(t, failure)
 		return
 	}
