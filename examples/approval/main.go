@@ -40,7 +40,7 @@ func ask(ctx *durango.Context, h Holiday) (string, error) {
 		return "", err
 	}
 	answered, expired := Answered.Next(ctx), ctx.After(h.Within)
-	switch ctx.Select(answered, expired) { // returns the one that came first
+	switch ctx.Race(answered, expired) { // returns the one that came first; a timer that lost is withdrawn
 	case answered:
 		a, err := answered.Await(ctx)
 		if err != nil {

@@ -5,14 +5,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/provider/sqlite"
@@ -79,26 +77,25 @@ func run(ctx context.Context, out io.Writer, path string) error {
 }
 
 func measure(ctx context.Context, out io.Writer, client *durango.Client) error {
-	kitchen, err := Watch.Start(ctx, client, "kitchen", State{})
-	if err != nil {
-		return err
-	}
+	kitchen := Watch.Run(client, "kitchen")
 	for i := range 55 {
-		if err := Reading.Send(ctx, client, "kitchen", 18+float64(i%7)/2); err != nil {
+		// The first reading starts the instance, whoever sends it.
+		degrees := 18 + float64(i%7)/2
+		if _, err := durango.SendWithStart(ctx, client, kitchen.ID(), Watch, State{}, Reading, degrees); err != nil {
 			return err
 		}
 	}
 	// Every client can see how far it is.
-	for state := (State{}); state.Readings < 55; time.Sleep(10 * time.Millisecond) {
-		info, err := kitchen.Status(ctx)
+	var state State
+	for status, err := range kitchen.Statuses(ctx) {
+		if err == nil {
+			err = status.Decode(&state)
+		}
 		if err != nil {
 			return err
 		}
-		if len(info.CustomStatus) == 0 {
-			continue // no turn yet
-		}
-		if err := json.Unmarshal(info.CustomStatus, &state); err != nil {
-			return err
+		if state.Readings == 55 {
+			break
 		}
 	}
 	if err := kitchen.Cancel(ctx, "enough"); err != nil {
@@ -111,6 +108,6 @@ func measure(ctx context.Context, out io.Writer, client *durango.Client) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s in execution %d: %s\n", info.Status, info.Execution, info.CustomStatus)
+	_, err = fmt.Fprintf(out, "%s in execution %d: %d readings, at most %g degrees\n", info.Status, info.Execution, state.Readings, state.Highest)
 	return err
 }

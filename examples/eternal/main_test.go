@@ -15,7 +15,7 @@ func TestRun(t *testing.T) {
 	if err := run(ctx, &out, filepath.Join(t.TempDir(), "eternal.db")); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := out.String(), "Canceled in execution 6: {\"Readings\":55,\"Highest\":21}\n"; got != want {
+	if got, want := out.String(), "Canceled in execution 6: 55 readings, at most 21 degrees\n"; got != want {
 		t.Fatalf("got %q, want %q", got, want)
 	}
 }

@@ -153,35 +153,27 @@ var (
 	errRejected = errors.New("not approved")
 )
 
-// deliver takes the steps, each with its undoing, which is noted before the
-// step is taken: a step that failed may have had its effect all the same.
+// deliver takes the steps, each with its undoing, which is registered before
+// the step is taken: a step that failed may have had its effect all the same.
+// Also a canceled order is undone, and what a crash interrupts goes on.
 func deliver(ctx *durango.Context, in Input) (tracking string, err error) {
 	o := in.Order
-	var undo []durango.Activity[Order, durango.None]
-	defer func() {
-		// Detached: also a canceled order is undone. What a crash interrupts
-		// here goes on here.
-		for i := len(undo) - 1; err != nil && i >= 0; i-- {
-			if _, uerr := undo[i].Call(ctx.Detach(), o); uerr != nil {
-				err = fmt.Errorf("%w; and undoing it: %w", err, uerr)
-			}
-		}
-	}()
-
-	undo = append(undo, Release)
-	if _, err := Reserve.Call(ctx, o); err != nil {
-		return "", err
-	}
-	if o.Total() > in.ApproveAbove {
-		if err := approval(ctx, in.ApproveWithin); err != nil {
+	return durango.RunSaga(ctx, func(saga *durango.Saga) (string, error) {
+		durango.Undo(saga, Release, o)
+		if _, err := Reserve.Call(ctx, o); err != nil {
 			return "", err
 		}
-	}
-	undo = append(undo, Refund)
-	if _, err := ChargeCard.Call(ctx, Charge{Order: o.ID, Card: o.Card, Cents: o.Total()}); err != nil {
-		return "", err
-	}
-	return Ship.Call(ctx, o)
+		if o.Total() > in.ApproveAbove {
+			if err := approval(ctx, in.ApproveWithin); err != nil {
+				return "", err
+			}
+		}
+		durango.Undo(saga, Refund, o)
+		if _, err := ChargeCard.Call(ctx, Charge{Order: o.ID, Card: o.Card, Cents: o.Total()}); err != nil {
+			return "", err
+		}
+		return Ship.Call(ctx, o)
+	})
 }
 
 // approval waits for a person, but not for ever.
@@ -190,7 +182,7 @@ func approval(ctx *durango.Context, within time.Duration) error {
 		return err
 	}
 	approved, expired := Approved.Next(ctx), ctx.After(within)
-	switch ctx.Select(approved, expired) {
+	switch ctx.Race(approved, expired) {
 	case approved:
 		a, err := approved.Await(ctx)
 		if err != nil {
@@ -206,11 +198,14 @@ func approval(ctx *durango.Context, within time.Duration) error {
 	return ctx.Err() // canceled
 }
 
-// conclude says which outcome an error stands for. One that it does not know
-// fails the instance, for a person to look at.
+// conclude says which outcome an error stands for. One that it does not know,
+// or that left something behind, fails the instance, for a person to look at.
 func conclude(tracking string, err error) (Result, error) {
 	if err == nil {
 		return Result{Outcome: Shipped, Tracking: tracking}, nil
+	}
+	if errors.Is(err, durango.ErrNotCompensated) {
+		return Result{}, err
 	}
 	if sku, ok := OutOfStock.From(err); ok {
 		return Result{Outcome: Refused, Reason: sku + " is out of stock"}, nil
