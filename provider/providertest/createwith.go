@@ -144,7 +144,9 @@ var withCases = []testCase{
 		end := draft("a")
 		end.With = []provider.Message{{Terminate: true, Payload: []byte("out"), Notify: []byte("told")}, {Payload: []byte("late")}}
 		r := only(h, "results", h.createAs(0, end))
-		h.same("sent", len(r.Sent), 2)
+		if len(r.Sent) != 2 {
+			h.Fatalf("sent: got %d, want 2", len(r.Sent))
+		}
 		h.ok(r.Sent[0].Err, "termination")
 		h.is(r.Sent[1].Err, provider.ErrNotOpen, "the late")
 		h.same("status", h.row(n.Key).Status, provider.Terminated)
@@ -169,6 +171,9 @@ var withCases = []testCase{
 		n.With = []provider.Message{{Payload: big}, {Payload: fits}}
 		r := only(h, "results", h.createAs(0, n))
 		h.ok(r.Err, "create")
+		if len(r.Sent) != 2 {
+			h.Fatalf("sent: got %d, want 2", len(r.Sent))
+		}
 		h.is(r.Sent[0].Err, provider.ErrTooLarge, "message")
 		h.same("number of what fits", r.Sent[1].Seq, int64(2))
 	}},

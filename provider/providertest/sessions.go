@@ -97,7 +97,7 @@ var sessionCases = []testCase{
 	{"ARetryStaysInTheSession", func(h *harness) {
 		node, other := h.join(), h.join()
 		h.queued(node, "a", inSession(1, "s"))
-		held := h.sessionTasks(node, 1, 5, 0)[0]
+		held := only(h, "tasks claimed", h.sessionTasks(node, 1, 5, 0))
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: held.Ref(), VisibleAt: 1}), "retry")
 		h.same("claimed by another", commands(h.sessionTasks(other, 1, 5, 0)), []int64{})
 		h.same("claimed by who has it", commands(h.sessionTasks(node, 1, 5, 0)), []int64{1})
