@@ -154,6 +154,9 @@ func (c *Client) startGroup(group []*startCall) {
 		if ok && !batch[i].Owned && c.e != nil {
 			poke(c.e.wake)
 		}
+		for j := range call.result.Sent {
+			c.sent(&batch[i].With[j], &call.result.Sent[j])
+		}
 		close(call.done)
 	}
 }
@@ -174,13 +177,15 @@ func retryCall[C any, R any](group []C, ctxOf func(C) context.Context, idempoten
 		if !waiting {
 			return r, err
 		}
+		var gone <-chan struct{} // of a call that nobody shares
+		if len(group) == 1 {
+			gone = ctxOf(group[0]).Done()
+		}
 		t := time.NewTimer(delay)
 		select {
-		case <-ctxOf(group[0]).Done():
+		case <-gone:
 			t.Stop()
-			if len(group) == 1 {
-				return r, err
-			}
+			return r, err
 		case <-t.C:
 		}
 	}
