@@ -60,3 +60,10 @@ func (t *task) news() []byte {
 	t.beats.fresh = false
 	return t.beats.said
 }
+
+// again has news return once more what could not be stored.
+func (t *task) again() {
+	t.ctx.mu.Lock()
+	defer t.ctx.mu.Unlock()
+	t.beats.fresh = true
+}

@@ -39,7 +39,7 @@ type Engine struct {
 	// definitions are what claims ask for: what is registered, and ranges of
 	// versions that it fits.
 	definitions atomic.Pointer[[]provider.Definition]
-	lacking     map[provider.Definition]bool // said already; of the heartbeat
+	registered  []provider.Definition
 	filters     []provider.TaskFilter
 
 	clock   clock
@@ -143,7 +143,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	var loops sync.WaitGroup
 	background, cancel := context.WithCancel(work)
-	for _, loop := range []func(context.Context){e.heartbeats, e.dispatch, e.takeTasks, e.timers.run, e.housekeeping, e.watch} {
+	for _, loop := range []func(context.Context){e.heartbeats, e.dispatch, e.takeTasks, e.timers.run, e.housekeeping, e.surveys, e.watch} {
 		loops.Go(func() { loop(background) })
 	}
 	<-ctx.Done()

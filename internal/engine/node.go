@@ -43,7 +43,7 @@ type observation struct {
 
 // heartbeats renews this node, watches the others and buries the dead.
 func (e *Engine) heartbeats(ctx context.Context) {
-	interval := min(e.o.Lease/5, time.Second)
+	interval := e.beatInterval()
 	seen := map[provider.NodeKey]observation{}
 	last := time.Now()
 	for n := 0; ; n++ {
@@ -55,9 +55,6 @@ func (e *Engine) heartbeats(ctx context.Context) {
 			clear(seen)
 		}
 		last = time.Now()
-		if node := e.nodeKey(); node != 0 && ctx.Err() == nil {
-			e.survey(ctx, node)
-		}
 		if n%10 == 9 {
 			e.reconcile(ctx)
 		}
@@ -66,6 +63,9 @@ func (e *Engine) heartbeats(ctx context.Context) {
 		}
 	}
 }
+
+// beatInterval is the time between the beats of a node.
+func (e *Engine) beatInterval() time.Duration { return min(e.o.Lease/5, time.Second) }
 
 // stalled reports whether a commit has been under way for most of a lease.
 // Then others had better take over.
@@ -131,6 +131,13 @@ func (e *Engine) extend(ctx context.Context, node provider.NodeKey) error {
 	}
 	still, err := e.store.ExtendTasks(ctx, node, batch)
 	if err != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for i := range batch {
+			if t := e.held[batch[i].TaskRef]; t != nil && batch[i].Details != nil {
+				t.again()
+			}
+		}
 		return err
 	}
 	for i, ok := range still {

@@ -37,6 +37,7 @@ func (e *Engine) Register(orchestrations []Orchestration, activities []Activity)
 	slices.SortFunc(definitions, func(a, b provider.Definition) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Version, b.Version))
 	})
+	e.registered = definitions
 	e.definitions.Store(&definitions)
 }
 

@@ -51,36 +51,63 @@ func exact(version string) bool {
 	return err == nil
 }
 
-// survey finds out which ranges of versions are asked for in the store, so that
-// claims ask for those that this node can serve, and says which definitions it
-// lacks the code for.
-func (e *Engine) survey(ctx context.Context, node provider.NodeKey) {
-	asked, err := e.store.Definitions(ctx)
-	if err != nil {
-		return
-	}
-	own := *e.definitions.Load()
-	known := map[provider.Definition]bool{}
-	for _, d := range own {
-		known[d] = true
-	}
-	more := own
-	for _, d := range asked {
-		switch {
-		case known[d]:
-		case e.resolve(d.Name, d.Version) != nil:
-			more = append(slices.Clip(more), d)
-		case !e.lacking[d]:
-			if e.lacking == nil {
-				e.lacking = map[provider.Definition]bool{}
-			}
-			e.lacking[d] = true
-			e.o.Logger.Info("instances need code that this node does not have; they wait for one that has it",
-				"node", int64(node), "orchestration", d.Name, "version", d.Version)
+// maxRanges is how many ranges that nobody asks for any more a node goes on
+// asking for, so that the next instance with one of them need not wait for a
+// survey.
+const maxRanges = 100
+
+// surveys looks, as often as the node beats, at what instances wait for. The
+// look may take its time, so no heartbeat waits for it.
+func (e *Engine) surveys(ctx context.Context) {
+	lacking := map[provider.Definition]bool{}
+	for {
+		if e.member() {
+			lacking = e.survey(ctx, lacking)
+		}
+		if !e.await(ctx, nil, e.beatInterval()) {
+			return
 		}
 	}
-	if len(more) > len(own) {
-		e.definitions.Store(&more)
-		poke(e.wake)
+}
+
+// survey finds out which ranges of versions are asked for in the store, so that
+// claims ask for those that this node can serve, and says which definitions it
+// lacks the code for, unless it has said so. It returns these.
+func (e *Engine) survey(ctx context.Context, said map[provider.Definition]bool) map[provider.Definition]bool {
+	asked, err := e.store.Definitions(ctx)
+	if err != nil {
+		return said
 	}
+	before := *e.definitions.Load()
+	known := make(map[provider.Definition]bool, len(before))
+	for _, d := range before {
+		known[d] = true
+	}
+	var fits, unknown []provider.Definition
+	lacking := map[provider.Definition]bool{}
+	for _, d := range asked {
+		if e.resolve(d.Name, d.Version) != nil {
+			if fits = append(fits, d); !known[d] {
+				unknown = append(unknown, d)
+			}
+			continue
+		}
+		lacking[d] = true
+		if !said[d] {
+			e.o.Logger.Info("instances need code that this node does not have; they wait for one that has it",
+				"node", int64(e.nodeKey()), "orchestration", d.Name, "version", d.Version)
+		}
+	}
+	if len(unknown) == 0 {
+		return lacking
+	}
+	now := append(slices.Clip(before), unknown...)
+	if len(now) > len(e.registered)+maxRanges {
+		now = append(slices.Clip(e.registered), slices.DeleteFunc(fits, func(d provider.Definition) bool {
+			return slices.Contains(e.registered, d)
+		})...)
+	}
+	e.definitions.Store(&now)
+	poke(e.wake)
+	return lacking
 }
