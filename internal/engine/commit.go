@@ -287,10 +287,10 @@ func (e *Engine) effects(x *execution, r *provider.CommitResult, mail *[]handoff
 		m := &c.Messages[i]
 		switch {
 		case m.Terminate:
-			poke(e.wake)
+			*mail = append(*mail, handoff{key: r.Sent[i].Key, ended: true})
 		case r.Sent[i].Err != nil || r.Sent[i].Seq == 0:
 		case r.Sent[i].Owner == x.node && r.Sent[i].Key != x.key:
-			*mail = append(*mail, handoff{r.Sent[i].Key, r.Sent[i].Seq, m.Execution, m.Payload})
+			*mail = append(*mail, handoff{key: r.Sent[i].Key, seq: r.Sent[i].Seq, execution: m.Execution, payload: m.Payload})
 		default:
 			poke(e.wake)
 		}

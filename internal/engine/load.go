@@ -15,11 +15,17 @@ type handoff struct {
 	seq       int64
 	execution int64
 	payload   []byte
+	// ended: it was not delivered, but has ended its receiver.
+	ended bool
 }
 
 // handMails delivers what was gathered while executions were locked.
 func (e *Engine) handMails(mail []handoff) {
 	for _, h := range mail {
+		if h.ended {
+			e.client.Operated(h.key)
+			continue
+		}
 		e.handMail(h.key, h.seq, h.execution, h.payload)
 	}
 }
@@ -271,6 +277,9 @@ func (e *Engine) recover(x *execution, l *provider.Loaded) {
 	now := e.clock.now()
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	for i := range x.extra { // they have left x.local since the turn began
+		known[x.extra[i].Command] = true
+	}
 	for i := range x.turn.taken {
 		known[x.turn.taken[i].event.Ref] = true
 	}

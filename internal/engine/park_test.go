@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/durango-go/durango/history"
@@ -126,6 +127,7 @@ func TestAParkOnANodeThatWasBuried(t *testing.T) {
 				assert.NoError(t, n.Client().Complete(t.Context(), token, []byte("done")))
 				assert.Equal(t, string(within(t, time.Minute, store, target).Payload), "done")
 				assert.Equal(t, r.of("p"), []int64{1, 2})
+				synctest.Wait()
 				n.mu.Lock()
 				defer n.mu.Unlock()
 				assert.Equal(t, len(n.parking), 0, "nobody waits any more")

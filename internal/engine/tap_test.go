@@ -28,7 +28,8 @@ type tap struct {
 	onClaim  func(provider.ClaimReply, error) (provider.ClaimReply, error)
 	onTasks  func(provider.TaskClaimReply, error) (provider.TaskClaimReply, error)
 	onFinish func([]provider.TaskFinish, func() ([]error, error)) ([]error, error)
-	noClaims atomic.Bool // this node's claims fail
+	onDefine func() error // before Definitions
+	noClaims atomic.Bool  // this node's claims fail
 
 	line line
 
@@ -137,6 +138,15 @@ func (p *tap) ClaimTasks(ctx context.Context, req provider.TaskClaim) (provider.
 		return p.onTasks(r, err)
 	}
 	return r, err
+}
+
+func (p *tap) Definitions(ctx context.Context) ([]provider.Definition, error) {
+	if p.onDefine != nil {
+		if err := p.onDefine(); err != nil {
+			return nil, err
+		}
+	}
+	return p.Store.Definitions(ctx)
 }
 
 func (p *tap) FinishTasks(ctx context.Context, node provider.NodeKey, batch []provider.TaskFinish) ([]error, error) {
