@@ -67,11 +67,11 @@ func TestHeadersTravel(t *testing.T) {
 		if ctx.Execution() == 2 {
 			where = "parent 2"
 		}
-		mine, err := retried.Call(ctx, where)
-		if err != nil {
+		if err := ctx.Sleep(time.Hour); err != nil {
 			return nil, err
 		}
-		if err := ctx.Sleep(time.Hour); err != nil {
+		mine, err := retried.Call(ctx, where)
+		if err != nil {
 			return nil, err
 		}
 		theirs, err := child.Call(ctx, durango.None{})
