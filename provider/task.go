@@ -93,6 +93,11 @@ func (t *Task) Ref() TaskRef {
 	return TaskRef{Instance: t.Instance, Execution: t.Execution, Command: t.Command, Attempt: t.Attempt}
 }
 
+// ClaimedExpired reports whether the claim that holds the task took it because
+// it had expired: such a claim counted no attempt. A claim takes what has
+// expired as nothing else.
+func (t *Task) ClaimedExpired() bool { return t.Parked || t.ComputeExpiresAt() <= t.HeldSince }
+
 // TaskFinish says how an attempt ended.
 type TaskFinish struct {
 	TaskRef
@@ -106,7 +111,9 @@ type TaskFinish struct {
 	Park    bool
 	Failure []byte
 	Details []byte
-	// GiveBack does not count the attempt: the worker shut down cleanly.
+	// GiveBack undoes the claim: its attempt does not count, because the worker
+	// shut down cleanly or never learned of it. A task that was claimed because
+	// it had expired is put back as it was.
 	GiveBack bool
 }
 

@@ -295,7 +295,7 @@ func (e *Engine) reconcileTasks(ctx context.Context, node provider.NodeKey, rows
 		if e.held[ref] == nil {
 			suspects[ref] = true
 			if e.taskSuspects[ref] {
-				back = append(back, provider.TaskFinish{TaskRef: ref, GiveBack: true})
+				back = append(back, provider.TaskFinish{TaskRef: ref, VisibleAt: e.clock.now(), GiveBack: true})
 			}
 		}
 	}

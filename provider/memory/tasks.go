@@ -125,6 +125,10 @@ func (s *Store) finish(now int64, node provider.NodeKey, f *provider.TaskFinish)
 		s.open[f.Instance].put(now, provider.Mail{Execution: f.Execution, Command: f.Command, Payload: f.Message})
 		return nil
 	}
+	if f.GiveBack && t.Holder != 0 && t.ClaimedExpired() {
+		t.Holder, t.HeldSince = 0, 0
+		return nil
+	}
 	t.Holder, t.HeldSince, t.VisibleAt, t.Parked = 0, 0, f.VisibleAt, f.Park
 	if f.Failure != nil {
 		t.Failure = keep(f.Failure)

@@ -188,6 +188,29 @@ var expiryCases = []testCase{
 		h.same("next due", h.claimTasks(node, 5).NextDue, now+2*hour)
 		h.same("holder", only(h, "task rows", h.taskRows(key)).Holder, provider.NodeKey(0))
 	}},
+	{"GivenBackExpiredItIsAsItWas", func(h *harness) {
+		node, other := h.join(), h.join()
+		t := job(1)
+		t.VisibleAt, t.StartWithin, t.Attempt = h.now()-2*hour, hour, 3
+		key := h.queued(node, "a", t)
+		first := only(h, "tasks claimed", h.expired(node, 5))
+		h.ok(h.finish(node, provider.TaskFinish{TaskRef: first.Ref(), VisibleAt: h.now(), GiveBack: true}), "give back")
+		row := only(h, "task rows", h.taskRows(key))
+		h.same("attempt", row.Attempt, int64(3))
+		h.same("visible", row.VisibleAt, t.VisibleAt)
+		second := only(h, "tasks claimed", h.expired(other, 5))
+		h.same("attempt", second.Attempt, int64(3))
+
+		parked := h.parked(4, 2)
+		parked.VisibleAt = 1000
+		key = h.queued(node, "b", parked)
+		third := only(h, "tasks claimed", h.expired(node, 5))
+		h.ok(h.finish(node, provider.TaskFinish{TaskRef: third.Ref(), VisibleAt: h.now() + hour, GiveBack: true}), "give back")
+		row = only(h, "task rows", h.taskRows(key))
+		h.same("parked", row.Parked, true)
+		h.same("attempt", row.Attempt, third.Attempt)
+		h.ok(h.finish(0, provider.TaskFinish{TaskRef: row.Ref(), Message: []byte("done")}), "finish from outside")
+	}},
 	{"GivenBackItsTimeBeginsAnew", func(h *harness) {
 		node := h.join()
 		now := h.now()

@@ -39,6 +39,16 @@ func (w *writer) finish(node provider.NodeKey, f *provider.TaskFinish) (refused,
 		return nil, err
 	}
 	if f.Message == nil {
+		if f.GiveBack && node != 0 {
+			claimed, err := readTask(w.c, w.s, taskKey{f.Instance, f.Command})
+			if err != nil {
+				return nil, err
+			}
+			if claimed.ClaimedExpired() {
+				claimed.Failure, claimed.Details = nil, nil // as they are
+				return nil, w.releaseTask(&claimed)
+			}
+		}
 		t.VisibleAt, t.Parked, t.Failure, t.Details = f.VisibleAt, f.Park, f.Failure, f.Details
 		if f.GiveBack {
 			t.Attempt--
