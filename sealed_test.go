@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -62,8 +63,8 @@ const secret = "s3cr3t-"
 type vault struct{ Value string }
 
 // Under a codec that encrypts no value is in the store in plain: inputs,
-// outputs, signals, recorded values, custom status, and the text and details of
-// errors. Names and codes are.
+// outputs, signals, updates and answers, values, recorded values, custom status,
+// heartbeats, and the text and details of errors. Names and codes are.
 func TestSealedStoreHasNoPlaintext(t *testing.T) {
 	ctx := deadline(t)
 	dir := t.TempDir()
@@ -73,6 +74,8 @@ func TestSealedStoreHasNoPlaintext(t *testing.T) {
 
 	refused := durango.NewError[vault]("refused-code")
 	letters := durango.NewSignal[vault]("letters")
+	stage := durango.NewValue[vault]("stage")
+	ask := durango.NewUpdate[vault, vault]("ask")
 	stay := make(chan struct{})
 	echo := durango.DefineActivity("echo", func(_ context.Context, v vault) (vault, error) {
 		return vault{secret + "output " + v.Value}, nil
@@ -85,7 +88,13 @@ func TestSealedStoreHasNoPlaintext(t *testing.T) {
 			panic(secret + "panicked")
 		case secret + "retried":
 			if durango.Info(ctx).Attempt == 1 {
+				if err := durango.Heartbeat(ctx, vault{secret + "progress"}); err != nil {
+					return durango.None{}, err
+				}
 				return durango.None{}, errors.New(secret + "first attempt")
+			}
+			if at, ok, err := durango.HeartbeatDetails[vault](ctx); !ok || err != nil || at.Value != secret+"progress" {
+				return durango.None{}, fmt.Errorf("the progress is lost: %v, %w", at, err)
 			}
 			<-stay // the failure of the first attempt is in the row of the task
 			return durango.None{}, nil
@@ -99,6 +108,20 @@ func TestSealedStoreHasNoPlaintext(t *testing.T) {
 	parent := durango.NewOrchestration[vault, vault]("parent")
 	bound := parent.Bind(func(ctx *durango.Context, v vault) (vault, error) {
 		if err := ctx.SetStatus(vault{secret + "status"}); err != nil {
+			return v, err
+		}
+		ask.Handle(ctx, func(_ *durango.Context, v vault) (vault, error) {
+			if v.Value == secret+"bad question" {
+				return v, errors.New(secret + "no answer")
+			}
+			return vault{secret + "answer to " + v.Value}, nil
+		}, func(v vault) error {
+			if v.Value == secret+"refused question" {
+				return errors.New(secret + "refusal")
+			}
+			return nil
+		})
+		if err := stage.Set(ctx, vault{secret + "stage"}); err != nil {
 			return v, err
 		}
 		recorded := durango.Record(ctx, func() vault { return vault{secret + "recorded"} })
@@ -145,6 +168,14 @@ func TestSealedStoreHasNoPlaintext(t *testing.T) {
 		assert.NoError(t, err)
 		running = len(tasks) == 1 && len(tasks[0].Failure) > 0
 	}
+	answer, err := ask.Call(ctx, client, "instance", vault{secret + "question"})
+	assert.True(t, err == nil && answer.Value == secret+"answer to "+secret+"question", "%v, %v", answer, err)
+	for question, want := range map[string]string{"bad question": "no answer", "refused question": "refusal"} {
+		_, err = ask.Call(ctx, client, "instance", vault{secret + question})
+		assert.True(t, err != nil && err.Error() == secret+want, "%v", err)
+	}
+	at, ok, err := stage.Read(ctx, client, "instance")
+	assert.True(t, ok && err == nil && at.Value == secret+"stage", "%v, %v", at, err)
 	noPlaintext(t, dir)
 	close(stay)
 	_, err = run.Wait(ctx)
