@@ -9,6 +9,16 @@ if ! command -v "$(go env CC)" >/dev/null; then
 	missing+=(gcc libc6-dev)
 fi
 
+# The tests of provider/postgres start a server of their own, unless they are
+# given one. Debian keeps its programs out of the PATH.
+has_postgres() {
+	command -v initdb >/dev/null && command -v postgres >/dev/null ||
+		compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+}
+if [ -z "${DURANGO_TEST_POSTGRES:-}" ] && ! has_postgres; then
+	missing+=(postgresql)
+fi
+
 if [ ${#missing[@]} -eq 0 ]; then
 	exit 0
 fi

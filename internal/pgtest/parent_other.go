@@ -1,0 +1,9 @@
+//go:build !linux
+
+package pgtest
+
+import "syscall"
+
+func endWithParent(*syscall.SysProcAttr) {}
+
+func stayOnThread() {}
