@@ -36,6 +36,16 @@ func CompleteLater(ctx context.Context) (token string, err error) {
 	return token, nil
 }
 
+// TokenOf returns the token that [CompleteLater] returned to a task, for tools
+// that list the tasks of an instance with [provider.Inspector]. It is empty for
+// a task that does not wait to be completed.
+func TokenOf(t provider.Task) string {
+	if !t.Parked {
+		return ""
+	}
+	return engine.Token(t.Ref())
+}
+
 // Complete completes an activity that called [CompleteLater]. It is
 // [Client.Complete] with the type of the result checked.
 func (a Activity[In, Out]) Complete(ctx context.Context, c *Client, token string, out Out) error {

@@ -257,10 +257,14 @@ func (c *Client) finishParked(ctx context.Context, ref provider.TaskRef, f provi
 // errToken says that a token is none.
 var errToken = errors.New("it is not a completion token")
 
-// token is the parked attempt for whoever finishes it: opaque, and not secret.
 func (a *Attempt) token() string {
+	return Token(provider.TaskRef{Instance: a.Key, Execution: a.Execution, Command: a.Command, Attempt: a.Number})
+}
+
+// Token is a parked attempt for whoever finishes it: opaque, and not secret.
+func Token(ref provider.TaskRef) string {
 	var b []byte
-	for _, v := range []int64{int64(a.Key), a.Execution, a.Command, a.Number} {
+	for _, v := range []int64{int64(ref.Instance), ref.Execution, ref.Command, ref.Attempt} {
 		b = binary.AppendVarint(b, v)
 	}
 	return base64.RawURLEncoding.EncodeToString(b)
