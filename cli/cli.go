@@ -83,7 +83,8 @@ func Command(rt *durango.Runtime) *cobra.Command {
 		return nil
 	}
 	root.AddCommand(
-		a.startCommand(), a.listCommand(), a.showCommand(), a.signalCommand(), a.cancelCommand(),
+		a.startCommand(), a.listCommand(), a.showCommand(), a.valueCommand(), a.watchCommand(), a.signalCommand(),
+		a.updateCommand(), a.completeCommand(), a.failCommand(), a.cancelCommand(),
 		a.terminateCommand(), a.waitCommand(), a.nodesCommand(), a.statsCommand(), a.doctorCommand(), a.migrateCommand(), a.genCommand(), a.versionCommand(),
 		exitCodesTopic(),
 	)

@@ -35,12 +35,12 @@ var kinds = []struct {
 	{ExitOK, "ok", "success"},
 	{ExitFailure, "failure", "anything that no other code says"},
 	{ExitUsage, "usage", "the command line is wrong; nothing was done"},
-	{ExitNotFound, "not-found", "there is no such instance"},
+	{ExitNotFound, "not-found", "there is no such instance, or it has no such value"},
 	{ExitAlreadyExists, "already-exists", "the instance ID is taken"},
-	{ExitUnsuccessful, "unsuccessful", "wait, start --wait: the instance failed, was canceled or was terminated"},
-	{ExitTimeout, "timeout", "wait, start --wait: the instance had not ended within --timeout"},
+	{ExitUnsuccessful, "unsuccessful", "wait, start --wait: the instance failed, was canceled or was terminated; update: it refused"},
+	{ExitTimeout, "timeout", "what was waited for did not come within --timeout"},
 	{ExitStore, "store", "the store does not exist or cannot be opened"},
-	{ExitNotRunning, "not-running", "the instance has ended and takes no more messages"},
+	{ExitNotRunning, "not-running", "the instance has ended and takes no more messages, or nobody waits for the token"},
 	{ExitSick, "sick", "doctor: something is sick"},
 	{ExitInterrupted, "interrupted", "a signal ended the command"},
 }
@@ -61,6 +61,7 @@ func ExitCode(err error) int {
 	var usage *usageError
 	var store *storeError
 	var end *endError
+	var missing *missingError
 	switch {
 	case err == nil:
 		return ExitOK
@@ -72,7 +73,7 @@ func ExitCode(err error) int {
 		return ExitStore
 	case errors.Is(err, durango.ErrInvalid):
 		return ExitUsage
-	case errors.Is(err, durango.ErrNotFound), errors.Is(err, provider.ErrNotFound):
+	case errors.Is(err, durango.ErrNotFound), errors.Is(err, provider.ErrNotFound), errors.As(err, &missing):
 		return ExitNotFound
 	case errors.Is(err, durango.ErrAlreadyExists):
 		return ExitAlreadyExists

@@ -29,6 +29,7 @@ type instanceView struct {
 	UpdatedAt     *time.Time      `json:"updated_at"`
 	ClosedAt      *time.Time      `json:"closed_at,omitempty"`
 	DueAt         *time.Time      `json:"due_at,omitempty"`
+	WaitingSince  *time.Time      `json:"waiting_since,omitempty"`
 	Unread        int64           `json:"unread_messages"`
 	CustomStatus  json.RawMessage `json:"custom_status,omitempty"`
 	Outcome       *outcomeView    `json:"outcome,omitempty"`
@@ -102,9 +103,18 @@ func (s *session) surroundings(ctx context.Context) (*surroundings, error) {
 // longer than an idle node needs to look.
 const patience = 5 * time.Second
 
+// waitingSince is since when an instance could run and no node has taken it, or
+// zero.
+func (a *surroundings) waitingSince(i *provider.Instance) int64 {
+	if i.Owner != 0 || !i.Status.Runnable() || i.WakeAt > a.now {
+		return 0
+	}
+	return max(i.WakeAt, i.CreatedAt)
+}
+
 // note says what a person would want to know first.
 func (a *surroundings) note(i *provider.Instance) string {
-	due := i.ComputeWakeAt(a.now)
+	due, since := i.ComputeWakeAt(a.now), a.waitingSince(i)
 	owner, owned := a.nodes[i.Owner]
 	switch {
 	case !i.Status.Open():
@@ -124,8 +134,8 @@ func (a *surroundings) note(i *provider.Instance) string {
 		return "its node is gone; another will take over"
 	case i.Owner == 0 && i.NotBefore > a.now && i.Status == provider.Pending:
 		return "starts in " + span(time.Duration(i.NotBefore-a.now))
-	case i.Owner == 0 && due <= a.now && a.now-max(i.UpdatedAt, i.DueAt, i.NotBefore) > int64(patience):
-		return "no live node takes " + strings.TrimSpace(i.Name+" "+i.Version)
+	case since != 0 && a.now-since > int64(patience):
+		return "no live node takes " + strings.TrimSpace(i.Name+" "+i.Version) + "; waiting for " + age(since, a.now)
 	case i.DueAt > a.now && i.DueAt != provider.Never:
 		return "timer in " + span(time.Duration(i.DueAt-a.now))
 	}
@@ -137,7 +147,7 @@ func (a *surroundings) view(i *provider.Instance) instanceView {
 		ID: i.ID, Key: strconv.FormatInt(int64(i.Key), 10), Name: i.Name, Version: i.Version,
 		Status: i.Status.String(), Execution: i.Execution, Turns: i.NextTurn - 1, Parent: i.Parent.ID,
 		CreatedAt: timestamp(i.CreatedAt), UpdatedAt: timestamp(i.UpdatedAt), ClosedAt: timestamp(i.ClosedAt),
-		DueAt: timestamp(i.DueAt), Unread: i.MailboxSeq - i.ReadSeq,
+		DueAt: timestamp(i.DueAt), WaitingSince: timestamp(a.waitingSince(i)), Unread: i.MailboxSeq - i.ReadSeq,
 		CustomStatus: rawJSON(i.CustomStatus), Outcome: viewOutcome(i.Outcome),
 		TurnFailure: i.TurnFailure, TurnFailureAt: timestamp(i.FailedAt), Attempts: i.Attempts, Note: a.note(i),
 	}
@@ -149,6 +159,7 @@ type listFlags struct {
 	parent                string
 	from, before          string
 	failed                bool
+	waiting               time.Duration // negative: all
 	limit                 int
 	after                 string
 }
@@ -160,14 +171,15 @@ func (a *app) listCommand() *cobra.Command {
 		Short: "List instances, newest first",
 		Example: `  durango list --status running,pending --name fulfil
   durango list --failed --created-after 24h
+  durango list --waiting=1m
   durango list --limit 50 --after 1893456000000000001`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			q, err := f.query(time.Now())
+			q, err := f.query(time.Now(), cmd.Flags().Changed("waiting"))
 			if err != nil {
 				return err
 			}
-			return a.with(reading, func(s *session) error { return a.list(cmd, s, q) })
+			return a.with(reading, func(s *session) error { return a.list(cmd, s, q, f.waiting) })
 		},
 	}
 	flags := cmd.Flags()
@@ -179,12 +191,15 @@ func (a *app) listCommand() *cobra.Command {
 	flags.StringVar(&f.from, "created-after", "", "created at or after: an RFC 3339 time, or an age as in 24h")
 	flags.StringVar(&f.before, "created-before", "", "created before: an RFC 3339 time, or an age as in 24h")
 	flags.BoolVar(&f.failed, "failed", false, "only open instances whose last turn failed")
+	flags.DurationVar(&f.waiting, "waiting", -1, "only instances that are due and that no node has taken for this long")
+	flags.Lookup("waiting").NoOptDefVal = patience.String()
+	flags.Lookup("waiting").DefValue = ""
 	flags.IntVar(&f.limit, "limit", 100, "at most this many")
 	flags.StringVar(&f.after, "after", "", "continue behind the page that named this key")
 	return cmd
 }
 
-func (f *listFlags) query(now time.Time) (q provider.Query, err error) {
+func (f *listFlags) query(now time.Time, changed bool) (q provider.Query, err error) {
 	q = provider.Query{
 		Version: f.version, IDPrefix: f.prefix, Parent: f.parent, TurnFailed: f.failed, Limit: f.limit,
 	}
@@ -199,6 +214,9 @@ func (f *listFlags) query(now time.Time) (q provider.Query, err error) {
 			return q, Usagef("--status: %q is none of %s", text, strings.Join(statusNames(), ", "))
 		}
 		q.Statuses = append(q.Statuses, st)
+	}
+	if f.waiting < 0 && changed {
+		return q, Usagef("--waiting: %s is negative", f.waiting)
 	}
 	if f.limit < 1 {
 		return q, Usagef("--limit: %d is not positive", f.limit)
@@ -249,15 +267,18 @@ func parseTime(flag, text string, now time.Time) (int64, error) {
 	return 0, Usagef("%s: %q is neither a time (2026-01-31T08:00:00Z) nor an age (24h)", flag, text)
 }
 
-func (a *app) list(cmd *cobra.Command, s *session, q provider.Query) error {
+func (a *app) list(cmd *cobra.Command, s *session, q provider.Query, waiting time.Duration) error {
 	ctx := cmd.Context()
-	page, err := s.inspector.List(ctx, q)
-	if err != nil {
-		return fmt.Errorf("list instances: %w", err)
-	}
 	around, err := s.surroundings(ctx)
 	if err != nil {
 		return err
+	}
+	if waiting >= 0 {
+		q.WaitingSince = around.now - int64(waiting)
+	}
+	page, err := s.inspector.List(ctx, q)
+	if err != nil {
+		return fmt.Errorf("list instances: %w", err)
 	}
 	doc := struct {
 		Instances []instanceView `json:"instances"`

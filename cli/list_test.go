@@ -38,12 +38,13 @@ func TestNote(t *testing.T) {
 		{"waiting, no node", nobody, provider.Instance{Status: provider.Running, DueAt: provider.Never}, ""},
 		{"owner gone", running, provider.Instance{Status: provider.Running, Owner: dead}, "its node is gone; another will take over"},
 		{"owner unknown", running, provider.Instance{Status: provider.Running, Owner: 9}, "its node is gone; another will take over"},
-		{"just due", running, provider.Instance{Status: provider.Pending, Name: "n", UpdatedAt: ago(time.Second)}, ""},
-		{"long due", running, provider.Instance{Status: provider.Pending, Name: "n", Version: "2.0.0", UpdatedAt: ago(time.Minute)}, "no live node takes n 2.0.0"},
-		{"timer just due", running, provider.Instance{Status: provider.Running, UpdatedAt: ago(time.Hour), DueAt: ago(time.Second)}, ""},
-		{"sleeping", running, provider.Instance{Status: provider.Running, DueAt: now + int64(90*time.Minute)}, "timer in 1h30m"},
-		{"delayed", running, provider.Instance{Status: provider.Pending, NotBefore: now + int64(3*time.Second)}, "starts in 3s"},
+		{"just due", running, provider.Instance{Status: provider.Pending, Name: "n", CreatedAt: ago(time.Second)}, ""},
+		{"long due", running, provider.Instance{Status: provider.Pending, Name: "n", Version: "2.0.0", CreatedAt: ago(time.Minute)}, "no live node takes n 2.0.0; waiting for 1m0s"},
+		{"timer just due", running, provider.Instance{Status: provider.Running, CreatedAt: ago(time.Hour), WakeAt: ago(time.Second), DueAt: ago(time.Second)}, ""},
+		{"sleeping", running, provider.Instance{Status: provider.Running, WakeAt: now + int64(90*time.Minute), DueAt: now + int64(90*time.Minute)}, "timer in 1h30m"},
+		{"delayed", running, provider.Instance{Status: provider.Pending, WakeAt: now + int64(3*time.Second), NotBefore: now + int64(3*time.Second)}, "starts in 3s"},
 		{"busy", running, provider.Instance{Status: provider.Running, Owner: node}, ""},
+		{"busy, with mail", running, provider.Instance{Status: provider.Running, Owner: node, MailboxSeq: 1, WakeAt: ago(time.Hour), DueAt: provider.Never}, ""},
 	} {
 		got := c.at.note(&c.in)
 		assert.True(t, got == c.want || c.want != "" && strings.HasSuffix(c.want, ": ") && strings.HasPrefix(got, c.want), "%s: got %q, want %q", c.name, got, c.want)

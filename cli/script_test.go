@@ -37,6 +37,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":      exits,
 			"eventually": eventually,
+			"capture":    capture,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DURANGO_STORE", "sqlite:store.db")
@@ -101,6 +102,18 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// capture NAME PATTERN sets a variable to what the group of a pattern matches in
+// the output of the last program.
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	m := pattern.FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) != 2 {
+		ts.Fatalf("no match for %q", args[1])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
 // shop is a program with code, as a user would write it.
 func shop() int {
 	path, ok := strings.CutPrefix(os.Getenv("DURANGO_STORE"), "sqlite:")
@@ -119,7 +132,7 @@ func shop() int {
 		fmt.Fprintln(os.Stderr, "shop:", err)
 		return cli.ExitFailure
 	}
-	rt.Register(hello, approve, decline, broken, counter, stuck, hang)
+	rt.Register(hello, approve, decline, broken, counter, stuck, hang, cart, asking, ask)
 	return cli.Main(rt)
 }
 
@@ -152,6 +165,38 @@ var (
 	})
 	stuck = durango.DefineOrchestration("stuck", func(ctx *durango.Context, name string) (string, error) {
 		return greet.Call(ctx, name) // which nobody has
+	})
+	add   = durango.NewUpdate[int, int]("add")
+	total = durango.NewValue[int]("total")
+	cart  = durango.DefineOrchestration("cart", func(ctx *durango.Context, _ durango.None) (string, error) {
+		add.Handle(ctx, func(ctx *durango.Context, n int) (int, error) {
+			if n == 1000 {
+				return 0, ctx.Sleep(time.Hour)
+			}
+			sum, _ := total.Get(ctx)
+			return sum + n, total.Set(ctx, sum+n)
+		}, func(n int) error {
+			if n <= 0 {
+				return poor.New(n, "nothing to add")
+			}
+			return nil
+		})
+		if err := ctx.SetStatus("open"); err != nil {
+			return "", err
+		}
+		if _, err := approved.Next(ctx).Await(ctx); err != nil {
+			return "", err
+		}
+		return "sold", ctx.SetStatus("closed")
+	})
+	ask = durango.DefineActivity("ask", func(ctx context.Context, _ durango.None) (string, error) {
+		_, err := durango.CompleteLater(ctx)
+		return "", err
+	})
+	asking = durango.DefineOrchestration("asking", func(ctx *durango.Context, _ durango.None) (string, error) {
+		return ask.With(durango.CallOptions{
+			StartToClose: time.Hour, Retry: &durango.RetryPolicy{MaxAttempts: 9, Initial: time.Millisecond},
+		}).Call(ctx, durango.None{})
 	})
 	// hang ends when the node drains.
 	hang = durango.DefineActivity("hang", func(ctx context.Context, _ durango.None) (durango.None, error) {

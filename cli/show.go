@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
 
@@ -26,6 +27,7 @@ type showView struct {
 	Turns    []turnView   `json:"turns"`
 	Mailbox  []mailView   `json:"mailbox"`
 	Tasks    []taskView   `json:"tasks"`
+	Values   []valueView  `json:"values"`
 }
 
 type turnView struct {
@@ -75,7 +77,16 @@ type taskView struct {
 	HeldSince *time.Time `json:"held_since,omitempty"`
 	Node      string     `json:"node,omitempty"`
 	VisibleAt *time.Time `json:"visible_at,omitempty"`
+	Session   string     `json:"session,omitempty"`
+	// Token completes a parked task; ExpiresAt is until when.
+	Token     string     `json:"token,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	Failure   string     `json:"last_failure,omitempty"`
+}
+
+type valueView struct {
+	Name    string          `json:"name"`
+	Content json.RawMessage `json:"content"`
 }
 
 func viewEvents(events []history.Event) []eventView {
@@ -98,7 +109,7 @@ func (a *app) showCommand() *cobra.Command {
 	var export string
 	cmd := &cobra.Command{
 		Use:   "show ID",
-		Short: "Show an instance with its history, mailbox and tasks",
+		Short: "Show an instance with its values, history, mailbox and tasks",
 		Args:  args("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(reading, func(s *session) error { return a.show(cmd, s, args[0], export) })
@@ -126,6 +137,9 @@ func (a *app) show(cmd *cobra.Command, s *session, id, export string) error {
 		return err
 	}
 	if v.Tasks, err = s.tasks(ctx, &in, around); err != nil {
+		return err
+	}
+	if v.Values, err = s.values(ctx, &in); err != nil {
 		return err
 	}
 	switch export {
@@ -227,8 +241,11 @@ func (s *session) tasks(ctx context.Context, in *provider.Instance, around *surr
 	for _, t := range tasks {
 		v := taskView{
 			Command: t.Command, Execution: t.Execution, Name: t.Name, Pool: t.Pool, Attempt: t.Attempt, State: "waiting",
+			Session: t.Session, Token: durango.TokenOf(t),
 		}
 		switch {
+		case t.Parked:
+			v.State, v.ExpiresAt = "parked", timestamp(t.VisibleAt)
 		case t.Holder != 0:
 			v.State, v.HeldSince = "running", timestamp(t.HeldSince)
 			v.Node = around.nodes[t.Holder].Info.Name
@@ -242,6 +259,18 @@ func (s *session) tasks(ctx context.Context, in *provider.Instance, around *surr
 			}
 		}
 		views = append(views, v)
+	}
+	return views, nil
+}
+
+func (s *session) values(ctx context.Context, in *provider.Instance) ([]valueView, error) {
+	values, err := s.inspector.Values(ctx, in.Key)
+	if err != nil {
+		return nil, fmt.Errorf("values of instance %q: %w", in.ID, err)
+	}
+	views := []valueView{}
+	for _, v := range values {
+		views = append(views, valueView{v.Name, rawJSON(v.Payload)})
 	}
 	return views, nil
 }
@@ -266,6 +295,9 @@ func (v *showView) write(w io.Writer, in *provider.Instance, around *surrounding
 	if in.ClosedAt != 0 {
 		field("Closed", clock(in.ClosedAt)+" (after "+span(time.Duration(in.ClosedAt-in.CreatedAt))+")")
 	}
+	if since := around.waitingSince(in); since != 0 {
+		field("Waiting since", clock(since)+" ("+age(since, around.now)+" ago) for a node to take it")
+	}
 	field("Custom status", payload(in.CustomStatus))
 	if out := i.Outcome; out != nil {
 		field("Output", payload(out.Output))
@@ -281,6 +313,12 @@ func (v *showView) write(w io.Writer, in *provider.Instance, around *surrounding
 		field("Note", i.Note)
 	}
 
+	if len(v.Values) > 0 {
+		fmt.Fprintf(w, "\nValues\n")
+	}
+	for _, value := range v.Values {
+		fmt.Fprintf(w, "  %s  %s\n", plain(value.Name), plain(payload(value.Content)))
+	}
 	fmt.Fprintf(w, "\nHistory (%d turns)\n", len(v.Turns))
 	execution := int64(0)
 	for _, t := range v.Turns {
@@ -336,7 +374,16 @@ func (v *showView) writeTasks(w io.Writer, around *surroundings) {
 		if t.VisibleAt != nil {
 			fmt.Fprintf(w, " for %s", span(time.Duration(t.VisibleAt.UnixNano()-around.now)))
 		}
+		if t.Session != "" {
+			fmt.Fprintf(w, ", session %s", plain(t.Session))
+		}
+		if t.ExpiresAt != nil {
+			fmt.Fprintf(w, ", expires in %s", span(time.Duration(t.ExpiresAt.UnixNano()-around.now)))
+		}
 		fmt.Fprintln(w)
+		if t.Token != "" {
+			fmt.Fprintf(w, "     to complete with %s\n", t.Token)
+		}
 		if t.Failure != "" {
 			fmt.Fprintf(w, "     last failure: %s\n", plain(t.Failure))
 		}

@@ -35,6 +35,7 @@ type errorView struct {
 type startFlags struct {
 	id, version, input  string
 	at                  string
+	signal, messageID   string
 	wait, reuse, create bool
 	timeout             time.Duration
 }
@@ -49,6 +50,7 @@ func (a *app) startCommand() *cobra.Command {
 It needs no running worker: what is started waits for one that has the code.`,
 		Example: `  durango start hello --input '"world"' --wait
   durango start fulfil --id order-42 --input @order.json
+  durango start account --id ann --signal deposited=500
   echo '{"n": 3}' | durango start count --input -`,
 		Args: args("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -65,12 +67,16 @@ It needs no running worker: what is started waits for one that has the code.`,
 					return err
 				}
 			}
+			first, err := f.parseSignal(cmd)
+			if err != nil {
+				return err
+			}
 			handle := durango.NewOrchestration[json.RawMessage, json.RawMessage](args[0]).With(options)
 			m := writing
 			if f.create {
 				m = creating
 			}
-			return a.with(m, func(s *session) error { return a.start(cmd, s, handle, input, &f) })
+			return a.with(m, func(s *session) error { return a.start(cmd, s, handle, input, first, &f) })
 		},
 	}
 	flags := cmd.Flags()
@@ -78,6 +84,8 @@ It needs no running worker: what is started waits for one that has the code.`,
 	flags.StringVar(&f.version, "version", "", "the version to start (default the highest a worker has)")
 	flags.StringVar(&f.input, "input", "", "the input: JSON, @FILE, or - for standard input")
 	flags.StringVar(&f.at, "at", "", "start later: an RFC 3339 time, or a delay as in 10m")
+	flags.StringVar(&f.signal, "signal", "", "send NAME=PAYLOAD with it, also if the instance is there already")
+	flags.StringVar(&f.messageID, "message-id", "", "with --signal: makes it safe to repeat, as that of 'signal'")
 	flags.BoolVar(&f.wait, "wait", false, "wait for the end and print the output")
 	flags.DurationVar(&f.timeout, "timeout", 0, "with --wait: give up waiting after this long (default never)")
 	flags.BoolVar(&f.reuse, "reuse", false, "succeed if the ID is taken")
@@ -85,12 +93,41 @@ It needs no running worker: what is started waits for one that has the code.`,
 	return cmd
 }
 
-func (a *app) start(cmd *cobra.Command, s *session, handle durango.Orchestration[json.RawMessage, json.RawMessage], input json.RawMessage, f *startFlags) error {
+// firstSignal goes to an instance as it starts.
+type firstSignal struct {
+	signal  durango.Signal[json.RawMessage]
+	payload json.RawMessage
+}
+
+// parseSignal returns nil if there is none.
+func (f *startFlags) parseSignal(cmd *cobra.Command) (*firstSignal, error) {
+	if !cmd.Flags().Changed("signal") {
+		if f.messageID != "" {
+			return nil, Usagef("--message-id is that of a --signal")
+		}
+		return nil, nil
+	}
+	name, text, _ := strings.Cut(f.signal, "=")
+	payload, err := readPayload(cmd, "--signal", text)
+	if err != nil {
+		return nil, err
+	}
+	signal := durango.NewSignal[json.RawMessage](name).With(durango.SendOptions{ID: f.messageID})
+	return &firstSignal{signal, payload}, nil
+}
+
+func (a *app) start(cmd *cobra.Command, s *session, handle durango.Orchestration[json.RawMessage, json.RawMessage], input json.RawMessage, first *firstSignal, f *startFlags) error {
 	id := f.id
 	if id == "" {
 		id = durango.NewID()
 	}
-	run, err := handle.Start(cmd.Context(), s.client, id, input)
+	var run *durango.Run[json.RawMessage]
+	var err error
+	if first == nil {
+		run, err = handle.Start(cmd.Context(), s.client, id, input)
+	} else {
+		run, err = durango.SendWithStart(cmd.Context(), s.client, id, handle, input, first.signal, first.payload)
+	}
 	if err != nil {
 		return err
 	}
@@ -154,12 +191,8 @@ func (a *app) waitCommand() *cobra.Command {
 // wait prints the output of an instance, or returns the error that it ended
 // with.
 func (a *app) wait(cmd *cobra.Command, run *durango.Run[json.RawMessage], timeout time.Duration) error {
-	ctx := cmd.Context()
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
+	ctx, cancel := limited(cmd, timeout)
+	defer cancel()
 	out, err := run.Wait(ctx)
 	var failed *durango.Error
 	switch {

@@ -1,15 +1,19 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/provider"
+	"github.com/durango-go/durango/provider/postgres"
 	"github.com/durango-go/durango/provider/sqlite"
 )
 
@@ -28,26 +32,28 @@ const storeEnv = "DURANGO_STORE"
 // schemes are the kinds of stores that --store may name, by what stands before
 // the colon.
 var schemes = map[string]func(rest string, m mode) (provider.Provider, error){
-	"sqlite": openSQLite,
+	"sqlite":     openSQLite,
+	"postgres":   openPostgres,
+	"postgresql": openPostgres,
 }
 
 // openStore opens the store at a URL, or at the one in the environment.
-func openStore(url string, m mode) (provider.Provider, error) {
-	if url == "" {
-		url = os.Getenv(storeEnv)
+func openStore(name string, m mode) (provider.Provider, error) {
+	if name == "" {
+		name = os.Getenv(storeEnv)
 	}
-	if url == "" {
-		return nil, Usagef("no store: pass --store sqlite:PATH or set %s", storeEnv)
+	if name == "" {
+		return nil, Usagef("no store: pass --store sqlite:PATH or --store postgres://…, or set %s", storeEnv)
 	}
-	scheme, rest, ok := strings.Cut(url, ":")
+	scheme, rest, ok := strings.Cut(name, ":")
 	open := schemes[scheme]
 	switch {
 	case !ok:
-		return nil, Usagef("store %q has no scheme; write sqlite:%s", url, url)
+		return nil, Usagef("store %q has no scheme; write sqlite:%s", name, name)
 	case open == nil:
-		return nil, Usagef("store %q: unknown scheme %q; this program knows %s", url, scheme, strings.Join(schemeNames(), ", "))
+		return nil, Usagef("store %q: unknown scheme %q; this program knows %s", name, scheme, strings.Join(schemeNames(), ", "))
 	case rest == "":
-		return nil, Usagef("store %q: nothing follows the scheme; write %s:PATH", url, scheme)
+		return nil, Usagef("store %q: nothing follows the scheme; write %s:PATH", name, scheme)
 	}
 	store, err := open(rest, m)
 	if err != nil {
@@ -87,6 +93,34 @@ func openSQLite(path string, m mode) (provider.Provider, error) {
 	}
 	return store, nil
 }
+
+// openPostgres opens a schema of a database. The URL is one as
+// https://www.postgresql.org/docs/current/libpq-connect.html describes it;
+// its parameter durango_schema names the schema if that is not "durango".
+func openPostgres(rest string, m mode) (provider.Provider, error) {
+	u, err := url.Parse("postgres:" + rest)
+	if err != nil {
+		return nil, errors.New("the URL of the database cannot be read; write postgres://USER@HOST/DATABASE")
+	}
+	o := postgres.Options{Migrate: postgres.Verify}
+	if m == creating {
+		o.Migrate = postgres.Apply
+	}
+	q := u.Query()
+	o.Schema = q.Get("durango_schema")
+	q.Del("durango_schema")
+	u.RawQuery = q.Encode()
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	store, err := postgres.Open(ctx, u.String(), o)
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
+}
+
+// connectTimeout bounds the wait for a server that does not answer.
+const connectTimeout = 30 * time.Second
 
 // runtimeStore returns the store that a runtime was made with, if there is one.
 func runtimeStore(rt *durango.Runtime) provider.Provider {
