@@ -92,3 +92,33 @@ func TestCrashEverywhere(t *testing.T) {
 	assert.True(t, testing.Short() || len(crashes) > 16, "%d runs", len(crashes))
 	assert.Equal(t, sent, 1)
 }
+
+// DESIGN 6, rule 5: recovery "looks for a completion … by (execution, command)".
+// What the last execution's child answers late is not the answer to the activity
+// that has the same number in this one.
+func TestCrashBehindContinueAsNew(t *testing.T) {
+	child := durango.NewOrchestration[durango.None, durango.None]("child")
+	loop := durango.NewOrchestration[int, int]("loop")
+	durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
+		run := durangotest.Start(e, loop, "it", 0)
+		durangotest.Wait(e, run)
+		if took := time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)); took > 2*time.Hour {
+			t.Errorf("it has ended after %s", took)
+		}
+	}, step,
+		child.Bind(func(ctx *durango.Context, _ durango.None) (durango.None, error) {
+			return durango.None{}, ctx.Sleep(240 * time.Hour)
+		}),
+		loop.Bind(func(ctx *durango.Context, n int) (int, error) {
+			if n > 0 {
+				return step.Call(ctx, n)
+			}
+			c := child.Go(ctx, durango.None{})
+			if err := ctx.Sleep(time.Hour); err != nil {
+				return 0, err
+			}
+			c.Cancel(ctx)
+			return loop.ContinueAsNew(ctx, 1)
+		}),
+	)
+}

@@ -280,11 +280,13 @@ func (e *Engine) recover(x *execution, l *provider.Loaded) {
 	for i := range x.extra { // they have left x.local since the turn began
 		known[x.extra[i].Command] = true
 	}
-	for i := range x.turn.taken {
-		known[x.turn.taken[i].event.Ref] = true
-	}
-	for i := range x.inbox {
-		known[x.inbox[i].event.Ref] = true
+	for _, arrived := range [][]delivery{x.turn.taken, x.inbox} {
+		for i := range arrived {
+			// An answer for an execution before this one is of another command.
+			if d := &arrived[i]; d.execution == 0 || d.execution == x.generation {
+				known[d.event.Ref] = true
+			}
+		}
 	}
 	x.machine.OpenActivities(func(cmd *history.Event) bool {
 		if _, running := x.local[cmd.Seq]; running || known[cmd.Seq] {
