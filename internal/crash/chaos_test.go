@@ -71,7 +71,7 @@ func runChaos(t *testing.T, p *place, s server, count int) {
 	}
 	c.pause(3*c.lease, 3*c.lease)
 	load.finish()
-	verify(t, p, load)
+	verify(t, p, load, true)
 	for _, w := range c.workers {
 		w.drain(t)
 	}

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/durango-go/durango/internal/assert"
 	"github.com/durango-go/durango/provider"
+	"github.com/durango-go/durango/provider/postgres"
 	"github.com/durango-go/durango/provider/sqlite"
 )
 
@@ -23,6 +25,8 @@ func open(url string) (inspected, error) {
 	switch scheme {
 	case "sqlite":
 		return sqlite.Open(rest)
+	case "postgres":
+		return postgres.Open(context.Background(), url, postgres.Options{})
 	}
 	return nil, fmt.Errorf("store %q: unknown scheme", url)
 }
