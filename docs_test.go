@@ -256,3 +256,89 @@ func typeName(e ast.Expr) string {
 	}
 	return ""
 }
+
+var (
+	codeSpan = regexp.MustCompile("`([^`]+)`")
+	// noCapability are the methods that Go asks for and those that repeat what
+	// was declared.
+	noCapability = regexp.MustCompile(`\.(Error|Is|Unwrap|String|Name|Definition|Open|Decode|DecodeStatus)$`)
+	// withFields are the structs whose fields are capabilities of their own.
+	withFields = []string{"CallOptions", "RetryPolicy", "SendOptions"}
+)
+
+// The table of capabilities names tests and calls that exist, and every
+// function, every method and every option of a call of package durango.
+func TestCapabilitiesAreTested(t *testing.T) {
+	page, err := os.ReadFile("docs/capabilities.md")
+	assert.NoError(t, err)
+	exported := exportedNames(t, ".")
+	named := map[string]bool{}
+	rows := 0
+	for line := range strings.Lines(string(page)) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		if len(cells) != 5 || strings.Contains(line, "|---|") || strings.Contains(line, "| capability |") {
+			continue
+		}
+		rows++
+		for _, m := range codeSpan.FindAllStringSubmatch(cells[2], -1) {
+			named[m[1]] = true
+			known := exported[m[1]] || strings.HasPrefix(m[1], "durango") // checked by TestDocsLinksAndNames
+			assert.True(t, known, "capabilities.md names the call %s, which is not exported", m[1])
+		}
+		tests := codeSpan.FindAllStringSubmatch(cells[3], -1)
+		assert.True(t, len(tests) > 0, "no test: %s", line)
+		for _, m := range tests {
+			dir, name := filepath.Split(m[1])
+			if dir = strings.TrimSuffix(dir, "/"); dir != "" {
+				name = dir + "." + name
+			}
+			assert.True(t, testExists(t, name), "capabilities.md names the test %s, which does not exist", m[1])
+		}
+	}
+	assert.True(t, rows > 60, "found only %d capabilities", rows)
+
+	for name := range capabilities(t) {
+		assert.True(t, named[name], "%s is in no row of capabilities.md", name)
+	}
+}
+
+// capabilities are the exported functions of package durango, the methods of
+// its types, and the fields of the structs that hold options of a call.
+func capabilities(t *testing.T) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	paths, err := filepath.Glob("*.go")
+	assert.NoError(t, err)
+	for _, p := range paths {
+		if strings.HasSuffix(p, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), p, nil, 0)
+		assert.NoError(t, err)
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || !f.Name.IsExported() {
+				continue
+			}
+			name := f.Name.Name
+			if f.Recv != nil {
+				receiver := typeName(f.Recv.List[0].Type)
+				if !ast.IsExported(receiver) {
+					continue
+				}
+				name = receiver + "." + name
+			}
+			if !noCapability.MatchString(name) || f.Recv != nil && strings.HasPrefix(name, "ErrorKind.Is") {
+				found[name] = true
+			}
+		}
+	}
+	for name := range exportedNames(t, ".") {
+		for _, s := range withFields {
+			if field, ok := strings.CutPrefix(name, s+"."); ok && ast.IsExported(field) {
+				found[name] = true
+			}
+		}
+	}
+	return found
+}
