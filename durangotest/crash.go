@@ -3,6 +3,7 @@ package durangotest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -72,6 +73,33 @@ func CrashEverywhere(t *testing.T, f func(t *testing.T, e *Env), definitions ...
 				return
 			}
 		}
+	}
+}
+
+// CrashSomewhere is CrashEverywhere for a great many programs: f runs with a
+// crash at so many points only, a random sample of them when the program has
+// more, one before and one after each write; the same seed chooses the same.
+// That f ends alike without a crash is looked at only when a run fails.
+func CrashSomewhere(t *testing.T, points int, seed uint64, f func(t *testing.T, e *Env), definitions ...durango.Registrable) {
+	t.Helper()
+	want, writes := undisturbed(t, f, definitions)
+	if t.Failed() {
+		return
+	}
+	sample := rand.New(rand.NewPCG(seed, 0)).Perm(2 * writes)
+	for _, point := range sample[:min(points, len(sample))] {
+		tap := &tap{at: 1 + point/2, fate: cutBefore + fate(point%2)}
+		ok := t.Run(fmt.Sprintf("crash_%s_write_%d", tap.fate, tap.at), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { crash(t, f, tap, want, definitions) })
+		})
+		if ok {
+			continue
+		}
+		again, _ := undisturbed(t, f, definitions)
+		if diff := want.diff(again); diff != "" {
+			t.Errorf("but then two runs without a crash end differently too:\n%s", diff)
+		}
+		return
 	}
 }
 

@@ -8,7 +8,8 @@
 //   - [Env.CheckReplay] replays what has been recorded, to find code that is
 //     not deterministic.
 //   - [CrashEverywhere] runs a program once for every write to the store, with
-//     a crash just before and just after it, and compares how it ends.
+//     a crash just before and just after it, and compares how it ends;
+//     [CrashSomewhere] does so at a sample, for a great many programs.
 //   - [Replay] checks that today's code can go on with histories that were
 //     saved from production.
 //

@@ -1,7 +1,6 @@
 package durangotest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -247,13 +246,27 @@ func (w *world) outlook(known map[durango.Definition]bool) (o outlook) {
 
 // runs reports whether a node with these definitions would claim an instance.
 func runs(known map[durango.Definition]bool, row *provider.Instance) bool {
-	fits, err := semver.NewConstraint(cmp.Or(row.Version, "*"))
+	ranges := false
 	for d := range known {
-		if d.Kind != "orchestration" || d.Name != row.Name {
-			continue
+		if d.Kind == "orchestration" && d.Name == row.Name {
+			if d.Version == row.Version || row.Version == "" {
+				return true
+			}
+			ranges = true
 		}
-		if v, bad := semver.StrictNewVersion(d.Version); d.Version == row.Version || row.Version == "" || err == nil && bad == nil && fits.Check(v) {
-			return true
+	}
+	if !ranges {
+		return false
+	}
+	fits, err := semver.NewConstraint(row.Version)
+	if err != nil {
+		return false
+	}
+	for d := range known {
+		if d.Kind == "orchestration" && d.Name == row.Name {
+			if v, bad := semver.StrictNewVersion(d.Version); bad == nil && fits.Check(v) {
+				return true
+			}
 		}
 	}
 	return false
