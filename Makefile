@@ -3,6 +3,7 @@
 GO       ?= go
 FUZZTIME ?= 5s
 TIMEOUT  ?= 15m
+PROGRAMS ?= 2000
 BENCH    ?= .
 
 .DEFAULT_GOAL := help
@@ -41,8 +42,9 @@ cross: ## build for the other platforms
 imports: ## the rules for imports and files
 	$(GO) test -run '^(TestImports|TestLayerRules|TestFiles|TestCheckFile)$$' .
 
-test: ## all tests, with the race detector
+test: ## all tests, with the race detector, and PROGRAMS (2000) generated programs that crash without it
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TIMEOUT) ./...
+	$(GO) test -timeout $(TIMEOUT) -run '^TestGeneratedCrashes$$' . -crashed $(PROGRAMS)
 
 fuzz: ## every fuzz target for FUZZTIME (5s)
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" ./scripts/fuzz.sh
