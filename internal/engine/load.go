@@ -160,7 +160,8 @@ func (e *Engine) adoptRow(x *execution, row *provider.Instance) {
 	x.generation, x.nextTurn, x.historyFrom = row.Execution, row.NextTurn, row.HistoryFrom
 	x.readSeq, x.parent, x.attempts = row.ReadSeq, row.Parent, row.Attempts
 	x.mailSeen = max(x.mailSeen, row.ReadSeq)
-	x.nextTimer = provider.Never
+	// Until a replay tells: who gives it up unread does not lose its timers.
+	x.nextTimer = row.DueAt
 }
 
 // rebuild replays the history of x, page by page, and finds the tasks that

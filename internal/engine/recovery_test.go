@@ -211,3 +211,34 @@ func TestRangesThatNobodyAsksForAreForgotten(t *testing.T) {
 		assert.True(t, got <= maxRanges+3, fmt.Sprint(got, " definitions"))
 	})
 }
+
+// DESIGN 6: due_at says "when it needs an owner without mail", whoever claimed it
+// and gave it up again: a node that stops after it has claimed a sleeper, and
+// before it has read its history, does not lose the timer.
+func TestADrainDoesNotLoseTheTimerOfWhatItHasJustClaimed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := memory.Open()
+		code := func(m *replay.Machine, _ *history.Event) history.Event {
+			m.Wait(m.Emit(history.Event{Kind: history.TimerSet, Time: m.Now() + int64(time.Minute)}))
+			return completed("rested")
+		}
+		first := start(t, store, Options{}, codeMap{"o": code}, nil)
+		first.waitMember(t)
+		target := begin(t, first.Client(), "o", "x", nil)
+		assert.NoError(t, first.stop())
+
+		reading := make(chan struct{})
+		slow := providertest.Faulty(store, providertest.Faults{Before: func(method string) error {
+			if method == "Load" {
+				close(reading)
+				time.Sleep(100 * time.Millisecond)
+			}
+			return nil
+		}})
+		second := start(t, slow, Options{}, codeMap{"o": code}, nil)
+		<-reading
+		assert.NoError(t, second.stop())
+		start(t, store, Options{}, codeMap{"o": code}, nil)
+		assert.Equal(t, string(within(t, time.Hour, store, target).Payload), "rested")
+	})
+}
