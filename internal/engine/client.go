@@ -123,8 +123,18 @@ func (c *Client) startGroup(group []*startCall) {
 			call.x = nil
 		}
 	}
-	results, err := retryCall(group, func(s *startCall) context.Context { return s.ctx }, true, func(ctx context.Context) ([]provider.CreateResult, error) {
+	// What may have been born here is not given up by who wanted it: its first
+	// turn stands, or not, and only the store knows.
+	unknown := false
+	patience := func(s *startCall) context.Context {
+		if unknown && s.x != nil {
+			return c.e.ctx
+		}
+		return s.ctx
+	}
+	results, err := retryCall(group, patience, true, func(ctx context.Context) ([]provider.CreateResult, error) {
 		r, err := c.store.Create(ctx, node, batch)
+		unknown = unknown || errors.Is(err, provider.ErrUnknownOutcome)
 		if errors.Is(err, provider.ErrNodeGone) {
 			for i := range batch {
 				batch[i].Owned, batch[i].First = false, nil
