@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -113,7 +112,7 @@ func retryable(err error) bool {
 
 // pause waits for d or until the node's work is over.
 func (e *Engine) pause(d time.Duration) {
-	d += time.Duration(rand.Int64N(int64(d)/4 + 1))
+	d += time.Duration(e.o.random(int64(d)/4 + 1))
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

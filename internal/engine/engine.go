@@ -16,10 +16,12 @@
 package engine
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -169,14 +171,16 @@ func poke(c chan struct{}) {
 }
 
 // all lists the executions in memory, so that each can be locked: nobody waits
-// for an execution under e.mu.
+// for an execution under e.mu. They are in the order of their keys, so that what
+// becomes of them has an order that a simulation can repeat.
 func (e *Engine) all() []*execution {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	all := make([]*execution, 0, len(e.execs))
 	for _, x := range e.execs {
 		all = append(all, x)
 	}
+	e.mu.Unlock()
+	slices.SortFunc(all, func(a, b *execution) int { return cmp.Compare(a.key, b.key) })
 	return all
 }
 

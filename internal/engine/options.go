@@ -2,6 +2,7 @@ package engine
 
 import (
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"time"
 )
@@ -54,6 +55,10 @@ type Options struct {
 	SessionIdle time.Duration
 	// MaxEventSize is the largest payload; zero means the store's limit.
 	MaxEventSize int
+
+	// random spreads pauses; a simulation gives a generator of its own, so that
+	// it can be repeated. Default: rand.Int64N.
+	random func(n int64) int64
 }
 
 func (o Options) withDefaults() Options {
@@ -92,5 +97,8 @@ func (o Options) withDefaults() Options {
 	defd(&o.DrainTimeout, 10*time.Second)
 	def(&o.MaxSessions, 100)
 	defd(&o.SessionIdle, 5*time.Minute)
+	if o.random == nil {
+		o.random = rand.Int64N
+	}
 	return o
 }
