@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -120,7 +121,7 @@ func (s *Store) selection(q *provider.Query, limit int) (statement, []any) {
 }
 
 // after returns text that is behind all that begins with prefix, in the order
-// of bytes, which is that of code points; empty if there is none.
+// of bytes, which is that of code points.
 func after(prefix string) string {
 	runes := []rune(prefix)
 	for i := len(runes) - 1; i >= 0; i-- {
@@ -134,7 +135,7 @@ func after(prefix string) string {
 		}
 		return string(runes[:i+1])
 	}
-	return ""
+	return strings.Repeat(string(utf8.MaxRune), maxName) // longer than any ID of that rune alone
 }
 
 // Turns implements [provider.Inspector].

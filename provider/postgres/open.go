@@ -93,9 +93,9 @@ const (
 	spareWriters = 2
 	// maxEventSize is far below the server's own limit of 1 GB for a value, so
 	// that a group of large ones fits into its memory.
-	maxEventSize = 64 << 20
+	maxEventSize = 16 << 20
 	// maxTurnSize bounds the events of a turn, which are many payloads.
-	maxTurnSize = 4 * maxEventSize
+	maxTurnSize = 8 * maxEventSize
 )
 
 func (o Options) withDefaults() (Options, error) {

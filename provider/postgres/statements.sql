@@ -599,13 +599,16 @@ SELECT list_columns FROM unnest($1::integer[]) AS s(shard) CROSS JOIN schema.def
 	SELECT i.* FROM schema.instances i
 	WHERE i.shard = s.shard AND i.name = q.name AND i.version = q.version AND i.owner = 0
 		AND i.wake_at < 9223372036854775807 AND i.wake_at <= $13::bigint AND list_filter
+	OFFSET 0
 ) AS i
 ORDER BY i.key DESC
 LIMIT $3
 
 -- name: ListIDs
-SELECT list_columns FROM schema.ids d JOIN schema.instances i ON i.shard = d.key_shard AND i.key = d.key
-WHERE d.shard = ANY ($1::integer[]) AND d.id >= $11 AND ($15 = '' OR d.id < $15) AND list_filter
+SELECT list_columns FROM schema.ids d CROSS JOIN LATERAL (
+	SELECT i.* FROM schema.instances i WHERE i.shard = d.key_shard AND i.key = d.key AND list_filter OFFSET 0
+) AS i
+WHERE d.shard = ANY ($1::integer[]) AND d.id >= $11 AND d.id < $15
 ORDER BY i.key DESC
 LIMIT $3
 
