@@ -14,7 +14,6 @@ import (
 
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/internal/coro"
-	"github.com/durango-go/durango/provider"
 	durable "github.com/durango-go/durango/provider/sqlite"
 )
 
@@ -49,6 +48,9 @@ type bareLoop struct {
 	events                         []byte
 	tasks, turns, commits          chan *bareFlow
 	done, transactions, statements atomic.Int64
+	// writeGroup writes a group in one transaction, end closes what it needs.
+	writeGroup func([]*bareFlow) (statements int, err error)
+	end        func() error
 }
 
 func runBare(e *env, inFlight int) (_ *Sample, err error) {
@@ -59,11 +61,15 @@ func runBare(e *env, inFlight int) (_ *Sample, err error) {
 	l.events = history.AppendTurn(nil,
 		[]history.Event{{Kind: history.ActivityCompleted, Ref: 3, Payload: payload}},
 		[]history.Event{{Kind: history.ActivityScheduled, Seq: 4, Name: "no-op", Payload: payload}})
-	flows, err := l.prepare(e, inFlight)
+	prepare := l.prepare
+	if onPostgres(e.store) {
+		prepare = l.preparePostgres
+	}
+	flows, err := prepare(e, inFlight)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, l.conn.Close()) }()
+	defer func() { err = errors.Join(err, l.end()) }()
 
 	// A stage ends when the one before it has: tasks, turns, commits.
 	var workers, turners sync.WaitGroup
@@ -87,8 +93,8 @@ func runBare(e *env, inFlight int) (_ *Sample, err error) {
 	for _, f := range flows {
 		l.tasks <- f
 	}
-	counted := &store{counters: func() durable.Counters {
-		return durable.Counters{Commits: l.done.Load(), Transactions: l.transactions.Load(), Statements: l.statements.Load()}
+	counted := &store{counters: func() Counts {
+		return Counts{Commits: l.done.Load(), Transactions: l.transactions.Load(), Statements: l.statements.Load()}
 	}}
 	pause(e, e.Warm)
 	m := begin(counted, l.done.Load)
@@ -113,8 +119,12 @@ func runBare(e *env, inFlight int) (_ *Sample, err error) {
 // opens it beside the provider.
 func (l *bareLoop) prepare(e *env, inFlight int) ([]*bareFlow, error) {
 	path := filepath.Join(e.dir, "bench.db")
-	flows, err := populate(e, path, inFlight)
+	st, err := durable.OpenWith(path, durable.Options{Synchronous: synchronous(e.store)})
 	if err != nil {
+		return nil, err
+	}
+	flows, _, err := populate(e, st, inFlight)
+	if err = errors.Join(err, st.Close()); err != nil {
 		return nil, err
 	}
 	if l.conn, err = sqlite.OpenConn(path, sqlite.OpenReadWrite); err != nil {
@@ -132,38 +142,19 @@ func (l *bareLoop) prepare(e *env, inFlight int) ([]*bareFlow, error) {
 			return nil, errors.Join(err, l.conn.Close())
 		}
 	}
+	l.writeGroup, l.end = l.write, l.conn.Close
 	return flows, nil
 }
 
-func populate(e *env, path string, n int) (flows []*bareFlow, err error) {
-	st, err := durable.OpenWith(path, durable.Options{Synchronous: synchronous(e.store)})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	node, err := st.Join(e, provider.NodeInfo{Name: "bare"})
-	if err != nil {
-		return nil, err
-	}
-	batch := make([]provider.NewInstance, n)
-	for i := range batch {
-		key := provider.NewKey()
-		batch[i] = provider.NewInstance{Key: key, ID: fmt.Sprintf("order-%08d", i), Name: "seq", Version: "1.0.0",
-			Owned: true, Start: make([]byte, 100)}
-		f := &bareFlow{key: int64(key), turn: 1}
-		f.co = coro.New(nil, func() {
-			for {
-				f.turn++
-				f.co.Yield()
-			}
-		})
-		flows = append(flows, f)
-	}
-	results, err := st.Create(e, node, batch)
-	for i := range results {
-		err = errors.Join(err, results[i].Err)
-	}
-	return flows, err
+func newFlow(key int64) *bareFlow {
+	f := &bareFlow{key: key, turn: 1}
+	f.co = coro.New(nil, func() {
+		for {
+			f.turn++
+			f.co.Yield()
+		}
+	})
+	return f
 }
 
 // committer writes what is waiting, in groups. Once stop is set it keeps what
@@ -177,7 +168,11 @@ func (l *bareLoop) committer(inFlight int, stop *atomic.Bool) error {
 			group = append(group, <-l.commits)
 		}
 		if failed == nil {
-			failed = l.write(group)
+			var statements int
+			if statements, failed = l.writeGroup(group); failed == nil {
+				l.transactions.Add(1)
+				l.statements.Add(int64(statements))
+			}
 		}
 		for _, f := range group {
 			if stop.Load() || failed != nil {
@@ -190,31 +185,26 @@ func (l *bareLoop) committer(inFlight int, stop *atomic.Bool) error {
 	return failed
 }
 
-func (l *bareLoop) write(group []*bareFlow) error {
+func (l *bareLoop) write(group []*bareFlow) (statements int, err error) {
 	if err := execute(l.begin); err != nil {
-		return err
+		return 0, err
 	}
 	now := time.Now().UnixNano()
 	for _, f := range group {
 		id := now + f.turn // any number of that size
 		l.insert.BindBytes(10, l.events)
 		if err := execute(l.insert, f.key, f.turn, 1, f.prev, f.mark, id, now, 1, 1); err != nil {
-			return err
+			return 0, err
 		}
 		f.prev = l.conn.LastInsertRowID()
 		if f.turn%64 == 0 {
 			f.mark = f.prev
 		}
 		if err := execute(l.update, f.key, f.turn+1, 1, 1, 0, id, f.prev, f.mark, now); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	if err := execute(l.commit); err != nil {
-		return err
-	}
-	l.transactions.Add(1)
-	l.statements.Add(int64(2 + 2*len(group)))
-	return nil
+	return 2 + 2*len(group), execute(l.commit)
 }
 
 // execute binds integers and runs a statement that returns no rows.

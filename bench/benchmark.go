@@ -11,7 +11,7 @@ import (
 
 var (
 	workloadNames = []string{"bare", "seq", "fanout", "long", "timer", "event", "start", "idle", "replay", "evict"}
-	storeNames    = []string{"sqlite", "sqlite-normal", "memory"}
+	storeNames    = []string{"sqlite", "sqlite-normal", "postgres", "memory"}
 )
 
 // sizes are how much of everything is measured.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/provider"
-	"github.com/durango-go/durango/provider/sqlite"
 )
 
 // childVariable makes the program the child process of idle, which has nothing
@@ -33,7 +32,7 @@ type childReport struct {
 	RSSBefore, RSSAfter float64
 	CPU, Wall           time.Duration
 	Calls               int64 // of the store, by the engine
-	Store               *sqlite.Counters
+	Store               *Counts
 	Notes               []string
 }
 
@@ -52,6 +51,13 @@ func runIdle(e *env) (*Sample, error) {
 	var stdout, stderr bytes.Buffer
 	child := exec.CommandContext(e, program)
 	child.Env = append(os.Environ(), childVariable+"="+string(orders))
+	if onPostgres(e.store) {
+		conn, err := connString()
+		if err != nil {
+			return nil, err
+		}
+		child.Env = append(child.Env, serverVariable+"="+conn)
+	}
 	child.Stdout, child.Stderr = &stdout, &stderr
 	all := machineCPU()
 	began := time.Now()

@@ -83,7 +83,7 @@ func parse(args []string) (config, error) {
 	return c, errors.Join(problems...)
 }
 
-func run(args []string) error {
+func run(args []string) (err error) {
 	c, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -108,6 +108,7 @@ func run(args []string) error {
 		return err
 	}
 
+	defer func() { err = errors.Join(err, stopServer()) }()
 	s := fullSizes
 	if c.quick {
 		s = quickSizes

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/durango-go/durango"
@@ -17,7 +18,7 @@ import (
 // store is an open store with what the benchmarks want to know of it.
 type store struct {
 	provider.Provider
-	counters func() sqlite.Counters // nil: it does not count
+	counters func() Counts // nil: it does not count
 }
 
 // durability says what an acknowledged commit survives.
@@ -27,9 +28,15 @@ func durability(kind string) string {
 		return "FULL"
 	case "sqlite-normal":
 		return "NORMAL"
+	case "postgres":
+		return "fsync, synchronous_commit=on"
+	case "postgres-nosync":
+		return "synchronous_commit=off"
 	}
 	return "none"
 }
+
+func onPostgres(kind string) bool { return strings.HasPrefix(kind, "postgres") }
 
 func synchronous(kind string) sqlite.Durability {
 	if kind == "sqlite-normal" {
@@ -43,11 +50,18 @@ func (e *env) open() (*store, error) {
 	if e.store == "memory" {
 		return &store{Provider: memory.Open()}, nil
 	}
+	if onPostgres(e.store) {
+		s, err := e.openPostgres()
+		if err != nil {
+			return nil, err
+		}
+		return &store{s, postgresCounts(s)}, nil
+	}
 	s, err := sqlite.OpenWith(filepath.Join(e.dir, "bench.db"), sqlite.Options{Synchronous: synchronous(e.store)})
 	if err != nil {
 		return nil, err
 	}
-	return &store{s, s.Counters}, nil
+	return &store{s, sqliteCounts(s)}, nil
 }
 
 // node is a running runtime.

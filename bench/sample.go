@@ -4,8 +4,6 @@ import (
 	"runtime"
 	"slices"
 	"time"
-
-	"github.com/durango-go/durango/provider/sqlite"
 )
 
 // Sample is one measurement.
@@ -20,9 +18,9 @@ type Sample struct {
 	Other float64 `json:"other_cpus"`
 	// Store is what the store's writer did, nil for a store that does not
 	// count.
-	Store *sqlite.Counters `json:"store,omitempty"`
-	Extra []Value          `json:"extra,omitempty"`
-	Notes []string         `json:"notes,omitempty"`
+	Store *Counts  `json:"store,omitempty"`
+	Extra []Value  `json:"extra,omitempty"`
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Value is a figure that only one workload has.
@@ -65,6 +63,8 @@ func (s *Sample) metric(name string) (float64, bool) {
 		return float64(s.Bytes) / n, true
 	case "other":
 		return s.Other, s.Other >= 0
+	case "others_cpu_us": // on PostgreSQL, the server's
+		return s.Other * s.Wall.Seconds() * 1e6 / n, s.Other >= 0
 	}
 	if c := s.Store; c != nil {
 		switch name {
@@ -75,7 +75,7 @@ func (s *Sample) metric(name string) (float64, bool) {
 		case "turns_per_tx":
 			return float64(c.Commits) / float64(max(1, c.Transactions)), c.Transactions > 0
 		case "statements":
-			return float64(c.Statements) / n, true
+			return float64(c.Statements) / n, c.Statements > 0
 		}
 	}
 	for _, v := range s.Extra {
@@ -104,7 +104,7 @@ func median(v []float64) float64 {
 // meter takes the readings at both ends of a measurement.
 type meter struct {
 	store  *store
-	counts sqlite.Counters
+	counts Counts
 	mem    runtime.MemStats
 	cpu    time.Duration
 	all    time.Duration
@@ -135,11 +135,8 @@ func (m *meter) end() *Sample {
 		s.Other = max(0, (all-s.CPU).Seconds()/s.Wall.Seconds())
 	}
 	if m.store.counters != nil {
-		c := m.store.counters()
-		s.Store = &sqlite.Counters{
-			Transactions: c.Transactions - m.counts.Transactions, Statements: c.Statements - m.counts.Statements,
-			Groups: c.Groups - m.counts.Groups, Items: c.Items - m.counts.Items, Commits: c.Commits - m.counts.Commits,
-		}
+		c := m.store.counters().minus(m.counts)
+		s.Store = &c
 	}
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
