@@ -24,7 +24,9 @@ import (
 //		return Approval{}, mail.Ask(o.Manager, token)
 //	}
 //
-// Give such an activity a StartToClose, unless it may wait for ever.
+// Give such an activity a StartToClose, unless it may wait for ever. The token
+// says which attempt it is of and is not secret: whoever can reach the store
+// can make it up, so a door to the outside needs a lock of its own.
 func CompleteLater(ctx context.Context) (token string, err error) {
 	a := engine.AttemptFrom(ctx)
 	if a == nil {
@@ -94,7 +96,7 @@ func (c *Client) parked(ctx context.Context, token string, call func(context.Con
 	}
 	err := c.intercept(ctx, &ClientCall{Kind: CallComplete}, call)
 	if errors.Is(err, provider.ErrStale) {
-		return fmt.Errorf("the activity is over: %w", ErrNotRunning)
+		return &Error{Code: CodeNotRunning, Message: "the activity is over"}
 	}
 	return fromStore(err)
 }

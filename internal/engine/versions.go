@@ -60,7 +60,7 @@ const maxRanges = 100
 // look may take its time, so no heartbeat waits for it.
 func (e *Engine) surveys(ctx context.Context) {
 	lacking := map[provider.Definition]bool{}
-	for {
+	for len(e.orchestrations) > 0 { // a node of workers leaves all of them to others
 		if e.member() {
 			lacking = e.survey(ctx, lacking)
 		}
