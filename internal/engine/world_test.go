@@ -317,7 +317,7 @@ func (s *witness) ClaimTasks(ctx context.Context, req provider.TaskClaim) (provi
 		t := &r.Tasks[i]
 		w.note(t.InstanceID, int(t.Command), int(t.Attempt))
 		if w.recorded[taskOf(t.Ref())] {
-			w.t.Errorf("%s: command %d of %s is dispatched though its result is recorded", s.name, t.Command, t.InstanceID)
+			w.t.Errorf("%s: command %d of %s is dispatched though it has its result", s.name, t.Command, t.InstanceID)
 		}
 		if t.Details != nil || w.stored[taskOf(t.Ref())] > 0 {
 			if step, _ := strconv.Atoi(string(t.Details)); step < w.stored[taskOf(t.Ref())] {
@@ -355,6 +355,9 @@ func (s *witness) FinishTasks(ctx context.Context, node provider.NodeKey, batch 
 			w.t.Errorf("%s: command %d of %d is finished twice in one batch", s.name, ref.Command, ref.Instance)
 		}
 		seen[taskOf(ref)] = true
+		if errs[i] == nil && batch[i].Message != nil {
+			w.recorded[taskOf(ref)] = true
+		}
 		if errs[i] == nil && batch[i].Details != nil {
 			w.keep(ref, batch[i].Details)
 		}
