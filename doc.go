@@ -5,9 +5,9 @@
 // # A tour
 //
 // What reaches the store is declared once, as a typed handle: [NewActivity],
-// [NewOrchestration], [NewSignal], [NewError]. Names are schema, like column
-// names: change one and what is stored under the old one is not found.
-// Functions are bound to handles ([Activity.Bind], [Orchestration.Bind]), and
+// [NewOrchestration], [NewSignal], [NewUpdate], [NewValue], [NewError]. Names are
+// schema, like column names: change one and what is stored under the old one is
+// not found. Functions are bound to handles ([Activity.Bind], [Orchestration.Bind]), and
 // what is bound is registered with a [Runtime], which runs it on a store.
 // [DefineActivity] and [DefineOrchestration] declare and bind in one line.
 //
@@ -27,8 +27,18 @@
 // [Mutex], [Semaphore] and [Chan] are for coroutines among themselves. They emit
 // nothing, and are where they were after a replay.
 //
-// A [Client] starts orchestrations and sends signals, from anywhere that can
-// reach the store; a [Run] is its view of one instance.
+// A [Client] starts orchestrations, sends signals and calls updates, from
+// anywhere that can reach the store; a [Run] is its view of one instance. What an
+// instance shows of itself, its custom status and its values, is read without
+// running its code.
+//
+// An activity may say how it gets on ([Heartbeat]) and find where the attempt
+// before it was ([HeartbeatDetails]), decide about the next attempt
+// ([NonRetryable], [RetryAfter]), or leave its completion to somebody else
+// ([CompleteLater]).
+//
+// Code of running instances is changed by a new version beside the old one
+// ([Orchestration.BindVersion]), or by a branch inside one ([Context.Patched]).
 //
 // # Words
 //
@@ -44,6 +54,8 @@
 //	event          one record of a history: a delivery (something arrived) or a command
 //	               (the code asked for something)
 //	signal         a typed, named message to one instance
+//	update         a request to one instance that is validated, handled and answered
+//	value          typed state of one instance that others can read
 //	run            a client's view of an instance
 //	mailbox        the durable queue of messages that wait for an instance
 //	task           an activity that waits for a worker, or is held by one
@@ -51,6 +63,7 @@
 //	owner          the node that may commit turns of an instance now
 //	provider       an implementation of the storage contract
 //	pool           where tasks of a kind may run
+//	session        a series of tasks that stays on one node
 //
 // # What an orchestration must not do
 //
@@ -76,7 +89,9 @@
 //
 //	situation                                                sentinel
 //	a request to cancel; a canceled future, child or run     ErrCanceled
-//	the timeout of an activity or of WithTimeout passed      ErrTimeout
+//	the timeout of an activity or of WithTimeout passed;     ErrTimeout
+//	    Error.Type says which: "start-to-close",
+//	    "schedule-to-close", "heartbeat", "context"
 //	a saga could not undo what it had done                   ErrNotCompensated *CompensationError
 //	no worker took it within ScheduleToStart                 ErrNoWorker
 //	its worker died, and no attempt is left                  ErrWorkerLost
@@ -84,7 +99,9 @@
 //	a value that does not fit the type that reads it         ErrDecode        *DecodeError
 //	the ID of an instance is taken                           ErrAlreadyExists *AlreadyExistsError
 //	there is no such instance                                ErrNotFound
-//	the instance has ended                                   ErrNotRunning
+//	the instance has ended, or ended without an answer;      ErrNotRunning
+//	    nobody waits for the completion any more
+//	the instance has no handler for the update               ErrNoHandler
 //	the instance was terminated                              ErrTerminated
 //	a value larger than the store takes                      ErrTooLarge
 //	a name, ID, version or option that cannot be used        ErrInvalid       *InvalidError

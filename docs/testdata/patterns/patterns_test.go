@@ -5,7 +5,10 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/durangotest"
@@ -18,9 +21,13 @@ var (
 		slices.Sort(lines)
 		return lines, err
 	})
-	all      = durango.DefineOrchestration("digest-all", digestAll)
-	asking   = durango.DefineOrchestration("ask", ask)
-	trips    = durango.DefineOrchestration("travel", travel)
+	all     = durango.DefineOrchestration("digest-all", digestAll)
+	asking  = durango.DefineOrchestration("ask", ask)
+	trips   = durango.DefineOrchestration("travel", travel)
+	signers = durango.DefineOrchestration("signer", func(ctx *durango.Context, document string) (string, error) {
+		return Sign.Call(ctx, document)
+	})
+	videos   = durango.DefineOrchestration("video", video)
 	inboxes  = durango.DefineOrchestration("inbox", inbox)
 	oracles  = durango.DefineOrchestration("oracle", oracle)
 	visitors = durango.DefineOrchestration("visitor", func(ctx *durango.Context, text string) (string, error) {
@@ -50,12 +57,25 @@ func program(e *durangotest.Env) []durango.Registrable {
 			return name, nil
 		}
 	}
-	return append(digests(), each, all, asking, trips, inboxes, oracles, visitors, Account.Bind(account),
+	return append(digests(), each, all, asking, trips, signers, videos, Letter.Bind(letter), inboxes, oracles, visitors, Account.Bind(account),
 		Download.Bind(say("download")), Summarize.Bind(say("summarize")), Mail.Bind(tell("mail")),
 		BookFlight.Bind(book("flight")), BookHotel.Bind(book("hotel")),
 		CancelFlight.Bind(tell("cancel-flight")), CancelHotel.Bind(tell("cancel-hotel")),
+		Sign.Bind(askToSign(func(document, token string) error { desk.Store(document, token); return nil })),
+		Fetch.Bind(say("fetch")),
+		Transcode.Bind(func(ctx context.Context, file string) (string, error) {
+			if durango.Info(ctx).Instance == "moved" && moved.CompareAndSwap(false, true) {
+				return "", Gone.New(file)
+			}
+			return "transcoded " + file, nil
+		}),
 		Pay.Bind(func(context.Context, []string) (string, error) { return "", errors.New("no money") }))
 }
+
+var (
+	desk  sync.Map // tokens by document
+	moved atomic.Bool
+)
 
 func check[T comparable](t *testing.T, got, want T) {
 	t.Helper()
@@ -120,6 +140,9 @@ func TestPatternsSurviveCrashes(t *testing.T) {
 			}
 			check(t, string(info.CustomStatus), `{"Deposits":502,"Cents":15}`)
 		},
+		"patch": func(t *testing.T, e *durangotest.Env) {
+			check(t, durangotest.Wait(e, durangotest.Start(e, Letter, "letter", "u")), "summarize(download(u))")
+		},
 		"mailbox": func(t *testing.T, e *durangotest.Env) {
 			run := durangotest.Start(e, inboxes.Orchestration, "inbox", durango.None{})
 			for _, u := range []string{"a", "b"} {
@@ -150,4 +173,20 @@ func TestPatternsSurviveCrashes(t *testing.T) {
 			}, program(nil)...)
 		})
 	}
+}
+
+// Whose effects a crash may change: a token that is lost, a file that is gone.
+func TestSignedAndMoved(t *testing.T) {
+	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+		e.Replace(program(e)...)
+		run := durangotest.Start(e, signers.Orchestration, "signer", "contract")
+		time.Sleep(24 * time.Hour)
+		token, ok := desk.Load("contract")
+		check(t, ok, true)
+		check(t, signed(e.Context(), e.Client(), token.(string), "ann", nil), nil)
+		check(t, durangotest.Wait(e, run), "ann")
+
+		check(t, durangotest.Wait(e, durangotest.Start(e, videos.Orchestration, "moved", "u")), "transcoded fetch(u)")
+		check(t, strings.Count(strings.Join(e.Effects(), "\n"), "fetch u"), 2)
+	})
 }
