@@ -1,6 +1,7 @@
 package durango_test
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -64,4 +65,39 @@ func TestSendWithStart(t *testing.T) {
 	}, tally)
 	_, err := durango.SendWithStart[int, int, int](t.Context(), nil, "x", tally.Orchestration, 1, next, 7)
 	assert.True(t, err != nil, "a nil sender")
+}
+
+// What was sent before the code begins is there when it begins, with the start
+// as over a continue-as-new: who looks without waiting finds it.
+func TestSignalsBeforeTheFirstTurn(t *testing.T) {
+	drain := durango.NewOrchestration[[]int, []int]("drain")
+	body := func(ctx *durango.Context, seen []int) ([]int, error) {
+		for {
+			n, ok, err := next.TryNext(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				break
+			}
+			seen = append(seen, n)
+			if n%10 == 0 {
+				return drain.ContinueAsNew(ctx, seen)
+			}
+		}
+		if len(seen) == 0 {
+			return nil, errors.New("the signal that came with the start was not there")
+		}
+		return seen, nil
+	}
+	durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
+		later := drain.With(durango.CallOptions{StartAt: time.Now().Add(time.Minute)})
+		run, err := durango.SendWithStart(e.Context(), e.Client(), "d", later, nil, next, 1)
+		assert.NoError(t, err)
+		for _, n := range []int{2, 10, 11, 20, 21, 22} {
+			assert.NoError(t, next.Send(e.Context(), e.Client(), "d", n))
+		}
+		assert.Equal(t, durangotest.Wait(e, run), []int{1, 2, 10, 11, 20, 21, 22})
+		e.CheckReplay()
+	}, drain.Bind(body))
 }

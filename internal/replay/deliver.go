@@ -7,18 +7,25 @@ import (
 )
 
 // deliver delivers events one by one, and lets the code run after each until
-// all of it waits.
+// all of it waits. Signals right behind the start are there when the code
+// begins: they were sent before, to the execution that went on as this one or
+// with the start, and whoever looks without waiting has to find them.
 func (m *Machine) deliver(events []history.Event) {
+	starting := len(events) > 0 && events[0].Kind == history.Started
 	for i := range events {
 		if m.err != nil {
 			return
 		}
-		if e := &events[i]; e.Kind == history.UpdateRequested {
+		e := &events[i]
+		if e.Kind == history.UpdateRequested {
 			m.request(i, e)
 		} else {
 			m.accept(e)
 		}
-		m.run()
+		starting = starting && i+1 < len(events) && events[i+1].Kind == history.SignalReceived
+		if !starting {
+			m.run()
+		}
 	}
 }
 
