@@ -166,12 +166,13 @@ func pgNetwork(c *pgx.ConnConfig) (network, address string) {
 	return "tcp", net.JoinHostPort(c.Host, itoa(int(c.Port)))
 }
 
-// cut ends the connections on the store's side.
+// cut ends the connections for the store: it hears nothing any more. What it
+// has sent still arrives.
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.conns {
-		c.Close()
+		_ = c.(*net.TCPConn).CloseWrite()
 	}
 	p.conns = nil
 }
