@@ -252,3 +252,15 @@ func TestContinueAsNewKeepsAndDrops(t *testing.T) {
 		e.CheckReplay()
 	}, o.Bind(body), work, parent)
 }
+
+// eventually waits, in virtual time, until what is asked for is true.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for range 100_000 {
+		if is() {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("never: " + what)
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/history"
@@ -100,18 +99,6 @@ func count(events []history.Event, kind history.Kind) (n int) {
 		}
 	}
 	return n
-}
-
-// eventually waits, in virtual time, until what is asked for is true.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for range 100_000 {
-		if is() {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("never: " + what)
 }
 
 // remove deletes an instance, also one that has not ended.
