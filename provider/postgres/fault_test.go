@@ -110,6 +110,7 @@ type proxy struct {
 	to    string
 	mu    sync.Mutex
 	conns []net.Conn
+	down  bool // new connections get nowhere
 }
 
 func newProxy(t *testing.T) *proxy {
@@ -133,8 +134,14 @@ func newProxy(t *testing.T) *proxy {
 				continue
 			}
 			p.mu.Lock()
+			down := p.down
 			p.conns = append(p.conns, c)
 			p.mu.Unlock()
+			if down {
+				c.Close()
+				up.Close()
+				continue
+			}
 			go pipe(up, c)
 			go pipe(c, up)
 		}
@@ -167,14 +174,23 @@ func pgNetwork(c *pgx.ConnConfig) (network, address string) {
 }
 
 // cut ends the connections for the store: it hears nothing any more. What it
-// has sent still arrives.
+// has sent still arrives, but not what it tries to send on new connections:
+// the driver's request to cancel what was under way.
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.down = true
 	for _, c := range p.conns {
 		_ = c.(*net.TCPConn).CloseWrite()
 	}
 	p.conns = nil
+}
+
+// restore lets new connections through again.
+func (p *proxy) restore() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = false
 }
 
 // connString leads through the proxy.
@@ -215,6 +231,7 @@ func TestConnectionLostDuringCommit(t *testing.T) {
 	eventually(t, "the commit that nobody hears of", func() bool {
 		return value(t, c, in(s, "SELECT count(*) FROM schema.instances")) == 1
 	})
+	p.restore()
 	must(t, create())
 }
 
