@@ -77,7 +77,6 @@ func TestTerminatedBackend(t *testing.T) {
 func TestRaceForAnID(t *testing.T) {
 	schema := newSchema(t)
 	s := openAt(t, named(server, "race"), Options{Schema: schema, LockTimeout: patience})
-	other := openAt(t, server, Options{Schema: schema})
 	holder, c := raw(t), raw(t)
 	holdID(t, s, holder, "a")
 	mine := draft("a")
@@ -101,13 +100,11 @@ func TestRaceForAnID(t *testing.T) {
 	r := <-done
 	assert.True(t, errors.Is(r.Err, provider.ErrAlreadyExists), "%v", r.Err)
 	assert.Equal(t, r.Key, theirs.Key)
-	_ = other
 }
 
 // proxy stands between a store and the server, and can cut the connections.
 type proxy struct {
 	net.Listener
-	to    string
 	mu    sync.Mutex
 	conns []net.Conn
 	down  bool // new connections get nowhere

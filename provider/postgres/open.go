@@ -104,31 +104,31 @@ func (o Options) withDefaults() (Options, error) {
 		errs = append(errs, fmt.Errorf("unknown Migrate %d", o.Migrate))
 	}
 	if o.Shards < 0 || o.Shards > 1<<15 {
-		errs = append(errs, fmt.Errorf("Shards is %d, not between 0 and %d", o.Shards, 1<<15))
+		errs = append(errs, fmt.Errorf("option Shards is %d, not between 0 and %d", o.Shards, 1<<15))
 	}
 	if o.MaxConns == 0 {
 		o.MaxConns = defaultMaxConns
 	}
 	if o.MaxConns < minMaxConns {
-		errs = append(errs, fmt.Errorf("MaxConns is %d, fewer than %d", o.MaxConns, minMaxConns))
+		errs = append(errs, fmt.Errorf("option MaxConns is %d, fewer than %d", o.MaxConns, minMaxConns))
 	}
 	if o.Writers == 0 {
 		o.Writers = defaultWriters
 	}
 	if o.Writers < 0 || o.Writers > o.MaxConns-minMaxConns+defaultWriters {
-		errs = append(errs, fmt.Errorf("Writers is %d, with MaxConns %d", o.Writers, o.MaxConns))
+		errs = append(errs, fmt.Errorf("option Writers is %d, with MaxConns %d", o.Writers, o.MaxConns))
 	}
 	if o.LockTimeout == 0 {
 		o.LockTimeout = defaultLockTimeout
 	}
 	if o.LockTimeout < time.Millisecond {
-		errs = append(errs, fmt.Errorf("LockTimeout is %v", o.LockTimeout))
+		errs = append(errs, fmt.Errorf("option LockTimeout is %v", o.LockTimeout))
 	}
 	if o.Schema == "" {
 		o.Schema = defaultSchema
 	}
 	if clean(o.Schema) != o.Schema || len(o.Schema) > 63 {
-		errs = append(errs, fmt.Errorf("Schema %q is no name", o.Schema))
+		errs = append(errs, fmt.Errorf("option Schema: %q is no name", o.Schema))
 	}
 	return o, errors.Join(errs...)
 }

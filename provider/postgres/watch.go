@@ -23,7 +23,7 @@ const (
 	listenAgainMax = 5 * time.Second
 )
 
-// self tells a process's own notifications from those of others; each Store
+// newSelf makes what tells a process's own notifications from those of others; each Store
 // counts as a process.
 func newSelf() string {
 	var b [8]byte
