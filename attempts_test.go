@@ -202,21 +202,27 @@ func TestCompleteLater(t *testing.T) {
 		e.CheckReplay("held", "failed")
 	}, o, asking)
 
-	durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
-		run, token := ask(e, "crash")
-		for {
-			err := e.Client().Complete(e.Context(), token, "yes")
-			if err == nil {
-				break
+	// Without a limit on its time, too, the activity is not lost with a node that
+	// dies before the token has been passed on.
+	for _, o := range []durango.BoundOrchestration[string, string]{o, caller(asking.Activity)} {
+		durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
+			tokens.Delete("crash")
+			run := durangotest.Start(e, o.Orchestration, "crash", "crash")
+			for {
+				time.Sleep(time.Second)
+				token, ok := tokens.Load("crash")
+				if !ok {
+					continue
+				}
+				err := e.Client().Complete(e.Context(), token.(string), "yes")
+				if err == nil {
+					break
+				}
+				assert.ErrorIs(t, err, durango.ErrNotRunning) // of an attempt that was lost
 			}
-			assert.ErrorIs(t, err, durango.ErrNotRunning) // of an attempt that was lost before its row was written
-			time.Sleep(time.Second)
-			if next, ok := tokens.Load("crash"); ok {
-				token = next.(string)
-			}
-		}
-		assert.Equal(t, durangotest.Wait(e, run), "yes")
-	}, o, asking)
+			assert.Equal(t, durangotest.Wait(e, run), "yes")
+		}, o, asking)
+	}
 }
 
 // Rates and numbers are bounds per node.

@@ -175,7 +175,7 @@ func (c *Client) startGroup(group []*startCall) {
 // still waits for the answer. A call that is not idempotent is not repeated
 // when it may have been applied.
 func retryCall[C any, R any](group []C, ctxOf func(C) context.Context, idempotent bool, call func(context.Context) ([]R, error)) ([]R, error) {
-	for delay := 2 * time.Millisecond; ; delay = min(2*delay, time.Second) {
+	for delay := 2 * time.Millisecond; ; delay = min(2*delay, maxPause) {
 		r, err := call(context.Background())
 		if err == nil || !errors.Is(err, provider.ErrTransient) && !(idempotent && errors.Is(err, provider.ErrUnknownOutcome)) {
 			return r, err

@@ -33,7 +33,7 @@ func (e *Engine) commitGroup(group []*execution) {
 	}
 	e.batch = nil // taken, in case the group has to be split
 	defer func() { clear(batch); e.batch = batch[:0] }()
-	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
+	for delay := time.Millisecond; ; delay = min(2*delay, maxPause) {
 		results, err := e.store.Commit(e.ctx, node, batch)
 		switch {
 		case err == nil:
@@ -109,6 +109,10 @@ func retryable(err error) bool {
 	return errors.Is(err, provider.ErrTransient) || errors.Is(err, provider.ErrUnknownOutcome) ||
 		errors.Is(err, provider.ErrFull) || errors.Is(err, provider.ErrReadOnly)
 }
+
+// maxPause is the longest pause before a call that failed for a passing reason
+// is repeated: what a node does after an outage begins that much later.
+const maxPause = 250 * time.Millisecond
 
 // pause waits for d or until the node's work is over.
 func (e *Engine) pause(d time.Duration) {

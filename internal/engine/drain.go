@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/durango-go/durango/provider"
@@ -92,27 +94,49 @@ func (e *Engine) waitUntil(limit time.Duration, done func() bool) bool {
 	return true
 }
 
-// giveBack returns held tasks to the queue, their attempt uncounted.
+// giveBack returns held tasks to the queue, their attempt uncounted, and those
+// that carry this node's key although it never learned of them.
 func (e *Engine) giveBack(node provider.NodeKey) {
 	e.mu.Lock()
 	held := e.held
 	e.held = map[provider.TaskRef]*task{}
 	e.mu.Unlock()
-	batch := make([]provider.TaskFinish, 0, len(held))
-	for ref, t := range held {
-		if t.settled.Swap(true) {
-			continue
-		}
-		t.ctx.cancel(errCanceled, ErrDraining)
-		batch = append(batch, provider.TaskFinish{TaskRef: ref, VisibleAt: e.clock.now(), GiveBack: true, Details: t.details()})
+	back := map[provider.TaskRef]provider.TaskFinish{}
+	give := func(ref provider.TaskRef, details []byte) {
+		back[ref] = provider.TaskFinish{TaskRef: ref, VisibleAt: e.clock.now(), GiveBack: true, Details: details}
 	}
-	if len(batch) == 0 || node == 0 {
+	for ref, t := range held {
+		if !t.settled.Swap(true) {
+			t.ctx.cancel(errCanceled, ErrDraining)
+			give(ref, t.details())
+		}
+	}
+	if node == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, e.o.DrainTimeout)
 	defer cancel()
-	if _, err := e.store.FinishTasks(ctx, node, batch); err != nil {
-		e.o.Logger.Warn("tasks could not be given back; leaving returns them", "error", err)
+	for {
+		rows, err := e.store.Owned(ctx, node)
+		if err == nil {
+			for _, ref := range rows.Tasks {
+				if held[ref] == nil {
+					give(ref, nil)
+				}
+			}
+			if len(back) == 0 {
+				return
+			}
+			_, err = e.store.FinishTasks(ctx, node, slices.Collect(maps.Values(back)))
+		}
+		switch {
+		case err == nil:
+			return
+		case !retryable(err) || ctx.Err() != nil:
+			e.o.Logger.Warn("tasks could not be given back; leaving returns them", "error", err)
+			return
+		}
+		e.await(ctx, nil, 10*time.Millisecond)
 	}
 }
 

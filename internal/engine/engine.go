@@ -67,6 +67,8 @@ type Engine struct {
 	mu    sync.Mutex
 	execs map[provider.Key]*execution
 	held  map[provider.TaskRef]*task
+	// probationers are parked attempts whose function has not returned.
+	probationers map[*task]bool
 	// parking are held tasks whose attempt waits to be parked.
 	parking map[provider.TaskRef]chan error
 	hot     *list.List // idle executions with a machine, coldest first
@@ -145,7 +147,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	var loops sync.WaitGroup
 	background, cancel := context.WithCancel(work)
-	for _, loop := range []func(context.Context){e.heartbeats, e.dispatch, e.takeTasks, e.timers.run, e.housekeeping, e.surveys, e.watch} {
+	for _, loop := range []func(context.Context){e.heartbeats, e.renewals, e.dispatch, e.takeTasks, e.timers.run, e.housekeeping, e.surveys, e.watch} {
 		loops.Go(func() { loop(background) })
 	}
 	<-ctx.Done()

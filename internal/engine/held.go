@@ -119,8 +119,7 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) {
 		return
 	}
 	if lost(command.Policy, row.Attempt) {
-		answer(&history.Failure{Code: CodeWorkerLost, Final: true,
-			Message: fmt.Sprintf("activity %s: %d of %d attempts were lost with their worker or failed", row.Name, row.Attempt-1, command.Policy.MaxAttempts)})
+		answer(workerLost(row.Name, row.Attempt-1, command.Policy))
 		return
 	}
 	if p := command.Policy; p != nil && p.ScheduleToClose > 0 && e.clock.now() >= row.ScheduledAt+p.ScheduleToClose {
@@ -145,12 +144,24 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) {
 	e.workers.start(t)
 }
 
+func workerLost(name string, attempts int64, p *history.Policy) *history.Failure {
+	return &history.Failure{Code: CodeWorkerLost, Final: true,
+		Message: fmt.Sprintf("activity %s: %d of %d attempts were lost with their worker or failed", name, attempts, p.MaxAttempts)}
+}
+
 // expired answers a task that nobody took, or finished, in time.
 func (e *Engine) expired(t *task, row *provider.Task, cmd *history.Event) {
 	f := noWorker(row.Name, &history.Policy{ScheduleToStart: row.StartWithin})
 	switch {
 	case row.CloseBy > 0 && e.clock.now() >= row.CloseBy:
 		f = timeout(row.Name, "schedule-to-close", time.Duration(row.CloseBy-row.ScheduledAt))
+	case row.Parked && lostOnProbation(row, e.clock.now()):
+		if !lost(cmd.Policy, row.Attempt+1) {
+			e.metrics.recovered.Add(1)
+			e.finishHeld(t, provider.TaskFinish{TaskRef: row.Ref(), VisibleAt: e.clock.now()})
+			return
+		}
+		f = workerLost(row.Name, row.Attempt, cmd.Policy)
 	case row.Parked:
 		f = timeout(row.Name, "start-to-close", time.Duration(cmd.Policy.StartToClose))
 		if at, again := retryAt(cmd.Policy, row.Attempt, f, row.ScheduledAt, e.clock.now(), rand.Float64()); again {
@@ -190,7 +201,7 @@ func (e *Engine) finishGroup(group []provider.TaskFinish) {
 		return
 	}
 	unknown := false // whether an earlier call may have been applied
-	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
+	for delay := time.Millisecond; ; delay = min(2*delay, maxPause) {
 		errs, err := e.store.FinishTasks(e.ctx, node, group)
 		switch {
 		case err == nil:

@@ -71,7 +71,7 @@ func (e *Engine) loadGroup(group []*execution) {
 		}
 		x.mu.Unlock()
 	}
-	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
+	for delay := time.Millisecond; ; delay = min(2*delay, maxPause) {
 		loaded, err := e.store.Load(e.ctx, batch)
 		switch {
 		case err == nil:
@@ -214,7 +214,7 @@ func (e *Engine) nextPage(key provider.Key, page *provider.Loaded) func() (*prov
 
 // loadTurns reads a page of history, for as long as it takes.
 func (e *Engine) loadTurns(key provider.Key, from int64) (*provider.Loaded, error) {
-	for delay := time.Millisecond; ; delay = min(2*delay, time.Second) {
+	for delay := time.Millisecond; ; delay = min(2*delay, maxPause) {
 		page, err := e.store.Load(e.ctx, []provider.LoadRequest{{Key: key, FromTurn: from, MaxMail: 1, MaxBytes: loadBytes}})
 		switch {
 		case err == nil && page[0].Err == nil:

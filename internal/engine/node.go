@@ -13,7 +13,7 @@ import (
 // join makes this node a member under a new key.
 func (e *Engine) join(ctx context.Context) error {
 	info := provider.NodeInfo{Name: e.o.Name, PID: os.Getpid(), Version: e.o.Version}
-	for delay := 10 * time.Millisecond; ; delay = min(2*delay, time.Second) {
+	for delay := 10 * time.Millisecond; ; delay = min(2*delay, maxPause) {
 		key, err := e.store.Join(ctx, info)
 		if err == nil {
 			e.node.Store(int64(key))
@@ -115,7 +115,21 @@ func (e *Engine) heartbeat(ctx context.Context, seen map[provider.NodeKey]observ
 		}
 	}
 	e.alone.Store(others == 0)
-	return e.extend(ctx, node)
+	return nil
+}
+
+// renewals says that held tasks and attempts on probation are alive, as often
+// as the node beats. No heartbeat waits for it.
+func (e *Engine) renewals(ctx context.Context) {
+	for e.await(ctx, nil, e.beatInterval()) {
+		node := e.nodeKey()
+		if node == 0 {
+			continue
+		}
+		if err := errors.Join(e.vouch(ctx), e.extend(ctx, node)); err != nil && ctx.Err() == nil {
+			e.o.Logger.Warn("tasks could not be extended", "error", err)
+		}
+	}
 }
 
 // extend finds out which held tasks have been withdrawn.

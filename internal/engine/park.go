@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -47,6 +48,7 @@ func (a *Attempt) Park(ctx context.Context) (token string, err error) {
 		return "", err
 	}
 	t.parked = true
+	t.engine.probation(t, true)
 	return a.token(), nil
 }
 
@@ -65,7 +67,8 @@ func (e *Engine) parkHeld(t *task, stored chan error) {
 	}
 	e.parking[t.held.Ref()] = stored
 	e.mu.Unlock()
-	e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), Park: true, VisibleAt: t.until, Details: t.details()})
+	e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), Park: true, VisibleAt: e.probationEnd(t), Details: t.details(),
+		Failure: onProbation(t)})
 }
 
 // heldParked tells an attempt whether its row is parked.
@@ -92,7 +95,7 @@ func (e *Engine) parkLocal(t *task, stored chan error) bool {
 	}
 	delete(x.local, command)
 	row := t.row()
-	row.Parked, row.VisibleAt = true, t.until
+	row.Parked, row.VisibleAt, row.Failure = true, e.probationEnd(t), onProbation(t)
 	x.extra = append(x.extra, row)
 	if x.parking == nil {
 		x.parking = map[int64]chan error{}
@@ -140,25 +143,92 @@ func (x *execution) withdrawExtra(command int64) {
 }
 
 // leftParked is told that the function of a parked attempt has returned. An
-// error fails the attempt, unless somebody has finished it already.
+// error fails the attempt, unless somebody has finished it already; otherwise
+// the token has been passed on, and the attempt waits for as long as it may.
 func (e *Engine) leftParked(t *task, f *history.Failure) {
-	if f == nil {
-		return
+	e.probation(t, false)
+	ref := t.attempt.ref()
+	fate := provider.TaskFinish{TaskRef: ref, Park: true, VisibleAt: t.until, Failure: []byte{}}
+	if f != nil {
+		fate = verdict(ref, t.policy, t.scheduled, e.clock.now(), f)
 	}
-	ref := provider.TaskRef{
-		Instance: t.attempt.Key, Execution: t.attempt.Execution, Command: t.attempt.Command, Attempt: t.attempt.Number,
-	}
-	if _, err := e.client.finishParked(e.ctx, ref, e.verdict(ref, t.policy, t.scheduled, f)); err != nil {
-		e.o.Logger.Warn("the failure of an activity that left its completion to others is lost", "instance", t.attempt.Instance,
+	_, err := e.client.finishParked(e.ctx, ref, fate)
+	if err != nil && !errors.Is(err, provider.ErrStale) { // else finished already
+		e.o.Logger.Warn("an activity that left its completion to others will be tried again", "instance", t.attempt.Instance,
 			"activity", t.attempt.Name, "error", err)
 	}
 }
 
-// verdict says what becomes of a parked attempt that has failed.
-func (e *Engine) verdict(ref provider.TaskRef, p *history.Policy, scheduled int64, f *history.Failure) provider.TaskFinish {
-	return verdict(ref, p, scheduled, e.clock.now(), f)
+// An attempt is on probation from its parking until its function has returned:
+// nobody else may have the token yet, so a node that dies then must not leave a
+// task behind that waits for ever. Its row expires soon unless its node says
+// that it is alive, and whoever finds it takes the attempt for lost.
+
+// probationEnd is until when an attempt on probation is left alone.
+func (e *Engine) probationEnd(t *task) int64 {
+	return min(t.until, e.clock.now()+2*int64(e.o.Lease))
 }
 
+// onProbation is what the row of an attempt on probation has for a failure: that
+// it was lost, with the time until which it may wait otherwise.
+func onProbation(t *task) []byte {
+	return history.AppendMessage(nil, &history.Event{
+		Kind: history.ActivityFailed, Ref: t.attempt.Command, Time: t.until,
+		Failure: &history.Failure{Code: CodeWorkerLost, Message: "its worker died before it had passed its token on"},
+	})
+}
+
+// lostOnProbation reports whether a parked task has expired because its worker
+// died, and not because its time is over.
+func lostOnProbation(row *provider.Task, now int64) bool {
+	e, err := history.DecodeMessage(row.Failure)
+	return err == nil && e.Time != 0 && now < e.Time && e.Failure != nil && e.Failure.Code == CodeWorkerLost
+}
+
+// probation keeps the list of attempts on probation.
+func (e *Engine) probation(t *task, on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !on {
+		delete(e.probationers, t)
+		return
+	}
+	if e.probationers == nil {
+		e.probationers = map[*task]bool{}
+	}
+	e.probationers[t] = true
+}
+
+// vouch prolongs the probation of this node's attempts. One whose task is not
+// there any more has been finished or canceled.
+func (e *Engine) vouch(ctx context.Context) error {
+	e.mu.Lock()
+	tasks := make([]*task, 0, len(e.probationers))
+	for t := range e.probationers {
+		tasks = append(tasks, t)
+	}
+	e.mu.Unlock()
+	if len(tasks) == 0 {
+		return nil
+	}
+	slices.SortFunc(tasks, func(a, b *task) int {
+		return cmp.Or(cmp.Compare(a.attempt.Key, b.attempt.Key), cmp.Compare(a.attempt.Command, b.attempt.Command))
+	})
+	batch := make([]provider.TaskFinish, len(tasks))
+	for i, t := range tasks {
+		batch[i] = provider.TaskFinish{TaskRef: t.attempt.ref(), Park: true, VisibleAt: e.probationEnd(t)}
+	}
+	fates, err := e.store.FinishTasks(ctx, 0, batch)
+	for i, fate := range fates {
+		if errors.Is(fate, provider.ErrStale) {
+			e.probation(tasks[i], false)
+			tasks[i].ctx.cancel(errCanceled, ErrTaskCanceled)
+		}
+	}
+	return err
+}
+
+// verdict says what becomes of a parked attempt that has failed.
 func verdict(ref provider.TaskRef, p *history.Policy, scheduled, now int64, f *history.Failure) provider.TaskFinish {
 	if at, again := retryAt(p, ref.Attempt, f, scheduled, now, rand.Float64()); again {
 		return provider.TaskFinish{TaskRef: ref, VisibleAt: at, Failure: failed(ref.Command, f)}
@@ -257,8 +327,10 @@ func (c *Client) finishParked(ctx context.Context, ref provider.TaskRef, f provi
 // errToken says that a token is none.
 var errToken = errors.New("it is not a completion token")
 
-func (a *Attempt) token() string {
-	return Token(provider.TaskRef{Instance: a.Key, Execution: a.Execution, Command: a.Command, Attempt: a.Number})
+func (a *Attempt) token() string { return Token(a.ref()) }
+
+func (a *Attempt) ref() provider.TaskRef {
+	return provider.TaskRef{Instance: a.Key, Execution: a.Execution, Command: a.Command, Attempt: a.Number}
 }
 
 // Token is a parked attempt for whoever finishes it: opaque, and not secret.

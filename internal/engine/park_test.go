@@ -41,7 +41,7 @@ func oneParked(p *history.Policy) replay.Code {
 // who has its token.
 func TestRule11AParkThatTakesLongIsNotLost(t *testing.T) {
 	for name, policy := range map[string]*history.Policy{
-		"local": nil, "held": {Heartbeat: int64(30 * time.Second)},
+		"local": nil, "held": {Heartbeat: int64(10 * time.Second)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -53,8 +53,8 @@ func TestRule11AParkThatTakesLongIsNotLost(t *testing.T) {
 					return do()
 				}
 				store.onFinish = func(batch []provider.TaskFinish, do func() ([]error, error)) ([]error, error) {
-					if batch[0].Park {
-						time.Sleep(time.Minute) // longer than it may go without a beat
+					if batch[0].Park && len(batch[0].Failure) > 0 { // not when its token has been passed on
+						time.Sleep(20 * time.Second) // longer than it may go without a beat
 					}
 					return do()
 				}
