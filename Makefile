@@ -4,6 +4,7 @@ GO       ?= go
 FUZZTIME ?= 5s
 TIMEOUT  ?= 15m
 PROGRAMS ?= 2000
+SEEDS    ?= 1000
 BENCH    ?= .
 
 .DEFAULT_GOAL := help
@@ -42,9 +43,10 @@ cross: ## build for the other platforms
 imports: ## the rules for imports and files
 	$(GO) test -run '^(TestImports|TestLayerRules|TestFiles|TestCheckFile)$$' .
 
-test: ## all tests, with the race detector, and PROGRAMS (2000) generated programs that crash without it
+test: ## all tests, with the race detector; without it PROGRAMS (2000) generated programs that crash, SEEDS (1000) of the cluster
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TIMEOUT) ./...
 	$(GO) test -timeout $(TIMEOUT) -run '^TestGeneratedCrashes$$' . -crashed $(PROGRAMS)
+	$(GO) test -timeout $(TIMEOUT) -run '^TestClusterSurvives$$' ./internal/engine -cluster.seeds $(SEEDS)
 
 fuzz: ## every fuzz target for FUZZTIME (5s)
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" ./scripts/fuzz.sh

@@ -2,9 +2,6 @@ package durango_test
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,7 +12,6 @@ import (
 
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/durangotest"
-	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
 )
 
@@ -258,10 +254,6 @@ func (st *theater) park(ctx context.Context, in task) (int, error) {
 		return 0, err
 	}
 	st.e.EffectOnce(ctx, in.ID)
-	instance := durango.Info(ctx).Instance
-	if !in.Quiet {
-		st.e.After(max(time.Until(in.At), 0)+5*time.Minute, func() { st.sweep(instance, in) })
-	}
 	token, err := durango.CompleteLater(ctx)
 	if err != nil || in.Quiet {
 		return 0, err
@@ -273,29 +265,6 @@ func (st *theater) park(ctx context.Context, in task) (int, error) {
 	}
 	st.e.After(wait, func() { st.complete(token, in) })
 	return 0, nil
-}
-
-// sweep ends what is parked and has not been, because its node crashed after it
-// was parked and before the token was passed on.
-func (st *theater) sweep(instance string, in task) {
-	store := st.e.Client().Store().(provider.Inspector)
-	row, err := store.Get(st.e.Context(), provider.Target{ID: instance})
-	if err != nil {
-		return
-	}
-	tasks, _ := store.Tasks(st.e.Context(), row.Key)
-	for i := range tasks {
-		cmd, err := history.DecodeMessage(tasks[i].Payload)
-		var of task
-		if err == nil && tasks[i].Parked && json.Unmarshal(cmd.Payload, &of) == nil && of.ID == in.ID {
-			var b []byte
-			for _, v := range []int64{int64(row.Key), tasks[i].Execution, tasks[i].Command, tasks[i].Attempt} {
-				b = binary.AppendVarint(b, v)
-			}
-			in.Final = of.Final
-			st.complete(base64.RawURLEncoding.EncodeToString(b), in)
-		}
-	}
 }
 
 // complete ends what is parked: once, whatever was parked how often.
