@@ -47,18 +47,20 @@ func (e *Engine) heartbeats(ctx context.Context) {
 	seen := map[provider.NodeKey]observation{}
 	last := time.Now()
 	for n := 0; ; n++ {
+		wait := interval
 		if e.stalled() {
 			e.o.Logger.Error("commits make no progress: this node stops its heartbeat")
 		} else if err := e.heartbeat(ctx, seen, last.Add(2*interval)); err != nil && ctx.Err() == nil {
 			e.o.Logger.Warn("heartbeat failed", "error", err)
 			// What was not watched without a gap proves nothing.
 			clear(seen)
+			wait = interval / 4 // others count the time since the last that came through
 		}
 		last = time.Now()
 		if n%10 == 9 {
 			e.reconcile(ctx)
 		}
-		if !e.await(ctx, nil, interval) {
+		if !e.await(ctx, nil, wait) {
 			return
 		}
 	}
