@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package pgtest starts a private PostgreSQL server for tests: in a directory
 // of its own, on a free port of the loopback interface and a socket in that
 // directory, with settings for a small machine. It needs the server's
