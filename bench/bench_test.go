@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,14 +17,19 @@ func TestMain(m *testing.M) {
 	if isChild() {
 		os.Exit(childMain())
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := stopServer(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 var tinySizes = sizes{
 	Warm: 20 * time.Millisecond, Window: 80 * time.Millisecond, InFlight: []int{1, 8}, FanOut: []int{2}, Width: 20,
 	Long: []int{50}, Timers: 20, Sleep: 50 * time.Millisecond, Events: 20, Starts: 50,
 	Idle: 20, IdleRelease: 50 * time.Millisecond, IdleSettle: 150 * time.Millisecond, IdleWindow: 100 * time.Millisecond,
-	Replay: 100, EvictInstances: 30, EvictRounds: 3, EvictHot: 2, Timeout: time.Minute,
+	Replay: 100, EvictInstances: 30, EvictRounds: 3, EvictHot: 2, Backlog: []int{0, 500}, Timeout: time.Minute,
 }
 
 // TestWorkloads runs everything, small, and checks what does not depend on the
@@ -40,7 +46,7 @@ func TestWorkloads(t *testing.T) {
 			if s.Wall <= 0 || s.rate() <= 0 {
 				t.Errorf("wall %v, rate %v", s.Wall, s.rate())
 			}
-			if counted := strings.HasPrefix(b.store, "sqlite"); counted != (s.Store != nil) {
+			if counted := b.store != "" && b.store != "memory"; counted != (s.Store != nil) {
 				t.Errorf("counters of the store: %v", s.Store)
 			}
 			if len(s.Notes) > 0 {
@@ -109,6 +115,21 @@ func TestTargetsHaveRows(t *testing.T) {
 	for id := range designLimits {
 		if !ids[id] {
 			t.Errorf("limit for %s, which there is not", id)
+		}
+	}
+}
+
+// TestBareStatementsOfPostgres does so for PostgreSQL. The lock there reads
+// more columns than the loop needs, so only what follows them is compared.
+func TestBareStatementsOfPostgres(t *testing.T) {
+	statements, err := os.ReadFile("../provider/postgres/statements.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, lock, _ := strings.Cut(pgLock, " FROM ")
+	for _, s := range []string{pgNodes, lock, pgUpdate, pgInsert} {
+		if !bytes.Contains(statements, []byte(s+"\n")) {
+			t.Errorf("provider/postgres does not execute this any more:\n%s", s)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	workloadNames = []string{"bare", "seq", "fanout", "long", "timer", "event", "start", "idle", "replay", "evict"}
+	workloadNames = []string{"bare", "seq", "fanout", "long", "timer", "event", "start", "idle", "replay", "evict", "backlog"}
 	storeNames    = []string{"sqlite", "sqlite-normal", "postgres", "memory"}
 )
 
@@ -33,6 +33,7 @@ type sizes struct {
 	Replay                              int // activities in the history
 	EvictInstances, EvictRounds         int
 	EvictHot                            int
+	Backlog                             []int         // sleeping instances; the first is what the others are compared with
 	Timeout                             time.Duration // of one measurement
 }
 
@@ -40,14 +41,14 @@ var fullSizes = sizes{
 	Warm: 500 * time.Millisecond, Window: 2 * time.Second, InFlight: []int{1, 64, 512}, FanOut: []int{8, 20}, Width: 100,
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
 	Idle: 2000, IdleSettle: 15 * time.Second, IdleWindow: 10 * time.Second,
-	Replay: 50_000, EvictInstances: 1000, EvictRounds: 10, EvictHot: 10, Timeout: 2 * time.Minute,
+	Replay: 50_000, EvictInstances: 1000, EvictRounds: 10, EvictHot: 10, Backlog: []int{0, 100_000}, Timeout: 5 * time.Minute,
 }
 
 var quickSizes = sizes{
 	Warm: 200 * time.Millisecond, Window: 500 * time.Millisecond, InFlight: []int{1, 64, 512}, FanOut: []int{8, 20}, Width: 100,
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
 	Idle: 2000, IdleRelease: time.Second, IdleSettle: 3 * time.Second, IdleWindow: 3 * time.Second,
-	Replay: 10_000, EvictInstances: 1000, EvictRounds: 3, EvictHot: 10, Timeout: 30 * time.Second,
+	Replay: 10_000, EvictInstances: 1000, EvictRounds: 3, EvictHot: 10, Backlog: []int{0, 20_000}, Timeout: 60 * time.Second,
 }
 
 // benchmark is one row of the report.
@@ -140,6 +141,10 @@ func plan(workloads, stores []string, s sizes) []*benchmark {
 		add(benchmark{workload: "evict", name: "cold", store: store, unit: "signals", batch: true, against: "evict/hot/" + store,
 			run: func(e *env) (*Sample, error) { return runEvict(e, e.EvictHot) }})
 		add(benchmark{workload: "replay", name: "engine", store: store, unit: "history events", batch: true, run: runReplayEngine})
+		for _, n := range s.Backlog {
+			add(benchmark{workload: "backlog", name: fmt.Sprint(n), store: store, unit: "claims and commits", batch: true, once: n > 0,
+				run: func(e *env) (*Sample, error) { return runBacklog(e, n) }})
+		}
 		add(benchmark{workload: "idle", store: store, unit: "instances", once: true, run: runIdle})
 	}
 	add(benchmark{workload: "replay", name: "machine", unit: "history events", batch: true, run: runReplayMachine})

@@ -36,6 +36,7 @@ type config struct {
 	rounds     int
 	dir        string
 	cpuProfile string
+	backlog    int
 }
 
 func parse(args []string) (config, error) {
@@ -45,6 +46,7 @@ func parse(args []string) (config, error) {
 	f.BoolVar(&c.quick, "quick", false, "small sizes and one round: shows that it works, not how fast")
 	f.StringVar(&workloads, "workload", "", "comma-separated: "+strings.Join(workloadNames, ",")+" (default all)")
 	f.StringVar(&stores, "store", strings.Join(storeNames, ","), "comma-separated stores")
+	f.IntVar(&c.backlog, "backlog", 0, "sleeping instances of the backlog (default 100000, with -quick 20000)")
 	f.StringVar(&c.jsonFile, "json", "", "also write everything measured to this file")
 	f.IntVar(&c.rounds, "rounds", 0, "interleaved rounds (default 5, with -quick 1)")
 	f.StringVar(&c.dir, "dir", "", "where the databases live; must be on a real disk (default ./.tmp)")
@@ -112,6 +114,10 @@ func run(args []string) (err error) {
 	s := fullSizes
 	if c.quick {
 		s = quickSizes
+	}
+	if c.backlog > 0 {
+		s.Backlog = []int{0, c.backlog}
+		s.Timeout = time.Hour
 	}
 	result := &Result{Machine: describeMachine(dir), Started: time.Now().UTC(), Rounds: c.rounds, Quick: c.quick}
 	if result.Machine.InMemory && slices.Contains(c.stores, "sqlite") {
