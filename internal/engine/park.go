@@ -149,6 +149,9 @@ func (e *Engine) leftParked(t *task, f *history.Failure) {
 	e.probation(t, false)
 	ref := t.attempt.ref()
 	fate := provider.TaskFinish{TaskRef: ref, Park: true, VisibleAt: t.until, Failure: []byte{}}
+	if t.held != nil {
+		fate.Failure = nonNil(t.held.Failure) // why it was tried again
+	}
 	if f != nil {
 		fate = verdict(ref, t.policy, t.scheduled, e.clock.now(), f)
 	}
