@@ -25,20 +25,21 @@ const endless = "10m"
 // shared is a store with instances that are busy for about two seconds.
 type shared struct {
 	*place
-	t    *testing.T
-	runs []*durango.Run[string]
-	made int
+	t     *testing.T
+	runs  []*durango.Run[string]
+	steps int // of each instance; 12 take about two seconds
+	made  int
 }
 
 func share(t *testing.T) *shared {
-	return &shared{t: t, place: onSQLite(t)}
+	return &shared{t: t, place: onSQLite(t), steps: 12}
 }
 
 func (s *shared) start(n int) {
 	s.t.Helper()
 	client := durango.NewClient(s.store)
 	for range n {
-		r, err := slowly.Start(s.t.Context(), client, fmt.Sprint("s", s.made), 12)
+		r, err := slowly.Start(s.t.Context(), client, fmt.Sprint("s", s.made), s.steps)
 		assert.NoError(s.t, err)
 		s.made++
 		s.runs = append(s.runs, r)
@@ -171,6 +172,7 @@ func (s *shared) whileLocked(f func()) {
 // Nothing of a draining process waits for a lease either.
 func TestADrainingProcessHandsOver(t *testing.T) {
 	s := share(t)
+	s.steps = 60 // not over before the other process has begun, however slow the machine is
 	a := spawn(t, s.place, endless)
 	a.waitReady(t)
 	s.start(30)

@@ -139,6 +139,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer stop()
 	e.ctx = work
 	if err := e.join(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to end before it had begun
+		}
 		return err
 	}
 	e.pool.open()
