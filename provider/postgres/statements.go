@@ -109,6 +109,13 @@ const (
 	qTasksDeleteAll
 	qInstanceDelete
 	qIDDelete
+	qExamineSchema
+	qExamineIndexes
+	qExamineRows
+	qExamineTransactions
+	qExamineServer
+	qExamineConnections
+	qExamineAge
 
 	statements
 )

@@ -651,3 +651,48 @@ DELETE FROM schema.tasks WHERE shard = $1 AND key = $2
 DELETE FROM schema.instances WHERE shard = $1 AND key = $2
 -- name: IDDelete
 DELETE FROM schema.ids WHERE shard = $1 AND id = $2 AND key = $3
+
+-- What an examination looks at. The views hide from a role what the sessions
+-- of others do, not that they are there.
+-- name: ExamineSchema
+SELECT name, value FROM schema.meta WHERE shard = 0
+
+-- name: ExamineIndexes
+SELECT c.relname::text, coalesce(i.relname::text, ''), coalesce(x.indisprimary, false), coalesce(x.indisvalid AND x.indisready, true)
+FROM pg_catalog.pg_namespace n
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
+LEFT JOIN pg_catalog.pg_index x ON x.indrelid = c.oid
+LEFT JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+WHERE n.nspname = $1
+ORDER BY 1, 2
+
+-- name: ExamineRows
+SELECT relname::text, coalesce(n_live_tup, 0)::bigint, coalesce(n_dead_tup, 0)::bigint,
+	coalesce(extract(epoch FROM clock_timestamp() - greatest(last_autovacuum, last_vacuum)), -1)::bigint
+FROM pg_catalog.pg_stat_all_tables
+WHERE schemaname = $1
+ORDER BY 3 DESC, 1
+
+-- A vacuum holds nothing back, nor does a worker more than whom it works for.
+-- name: ExamineTransactions
+SELECT a.pid::bigint, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, ''), false,
+	coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::bigint, coalesce(a.query = '<insufficient privilege>', false)
+FROM pg_catalog.pg_stat_activity a
+WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+	AND coalesce(a.backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
+	AND (a.xact_start IS NOT NULL OR a.query = '<insufficient privilege>')
+UNION ALL
+SELECT 0, p.owner::text, p.gid, 'prepared', true, extract(epoch FROM clock_timestamp() - p.prepared)::bigint, false
+FROM pg_catalog.pg_prepared_xacts p
+WHERE p.database = current_database()
+ORDER BY 6 DESC, 1
+
+-- name: ExamineServer
+SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', coalesce(current_setting('autovacuum', true), 'on') = 'on',
+	coalesce(current_setting('fsync', true), 'on') = 'on', coalesce(current_setting('synchronous_standby_names', true), '')
+
+-- name: ExamineConnections
+SELECT coalesce(sum(numbackends), 0)::bigint, current_setting('max_connections')::bigint FROM pg_catalog.pg_stat_database
+
+-- name: ExamineAge
+SELECT age(datfrozenxid)::bigint, mxid_age(datminmxid)::bigint FROM pg_catalog.pg_database WHERE datname = current_database()
