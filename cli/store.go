@@ -48,10 +48,12 @@ func openStore(name string, m mode) (provider.Provider, error) {
 	scheme, rest, ok := strings.Cut(name, ":")
 	open := schemes[scheme]
 	switch {
+	case open == nil && strings.Contains(scheme, "="): // may be libpq's other form, and have a password
+		return nil, Usagef("the store is not named by a URL; write sqlite:PATH or postgres://USER@HOST/DATABASE")
 	case !ok:
 		return nil, Usagef("store %q has no scheme; write sqlite:%s", name, name)
 	case open == nil:
-		return nil, Usagef("store %q: unknown scheme %q; this program knows %s", name, scheme, strings.Join(schemeNames(), ", "))
+		return nil, Usagef("store: unknown scheme %q; this program knows %s", scheme, strings.Join(schemeNames(), ", "))
 	case rest == "":
 		return nil, Usagef("store %q: nothing follows the scheme; write %s:PATH", name, scheme)
 	}
