@@ -93,11 +93,15 @@ func examine(ctx context.Context, s *session, o *doctorOptions) ([]provider.Symp
 		}
 		all = append(all, own...)
 	}
+	// What cannot be read is a symptom itself, beside those that say why.
 	alive, err := examineNodes(ctx, s, o, add)
 	if err != nil {
-		return nil, err
+		add(provider.Sick, "nodes", "cannot be read: %v", err)
 	}
-	return all, examineWork(ctx, s, o, d.Now, alive, add)
+	if err := examineWork(ctx, s, o, d.Now, alive, add); err != nil {
+		add(provider.Sick, "instances", "cannot be read: %v", err)
+	}
+	return all, ctx.Err()
 }
 
 type adder func(severity provider.Severity, name, format string, args ...any)
