@@ -18,6 +18,12 @@ has_postgres() {
 if [ -z "${DURANGO_TEST_POSTGRES:-}" ] && ! has_postgres; then
 	missing+=(postgresql)
 fi
+# They put a pooler in front of that server, and are skipped without it.
+pooler=
+if [ -z "${DURANGO_TEST_POSTGRES:-}" ] && ! PATH="$PATH:/usr/sbin" command -v pgbouncer >/dev/null; then
+	missing+=(pgbouncer)
+	pooler=new
+fi
 
 if [ ${#missing[@]} -eq 0 ]; then
 	exit 0
@@ -33,3 +39,7 @@ fi
 echo "installing ${missing[*]}"
 "${root[@]}" apt-get update -q
 "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+# The tests start their own: the package's service is not wanted.
+if [ -n "$pooler" ] && [ -d /run/systemd/system ]; then
+	"${root[@]}" systemctl disable --now -q pgbouncer
+fi

@@ -3,7 +3,7 @@
 // Package pgtest starts a private PostgreSQL server for tests: in a directory
 // of its own, on a free port of the loopback interface and a socket in that
 // directory, with settings for a small machine. It needs the server's
-// binaries (scripts/ensure-deps.sh).
+// binaries (scripts/ensure-deps.sh). A pooler can be put in front of it.
 package pgtest
 
 import (
@@ -148,7 +148,7 @@ func (s *Server) Restart(settings ...string) error {
 	}, settings...) {
 		args = append(args, "-c", set)
 	}
-	return s.run(exec.Command(postgres, args...))
+	return s.run(exec.Command(postgres, args...), "database system is ready to accept connections")
 }
 
 func freePort() (int, error) {
@@ -160,8 +160,8 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// run starts the server and waits until it accepts connections.
-func (s *Server) run(cmd *exec.Cmd) error {
+// run starts the server and waits until it accepts connections, which it logs.
+func (s *Server) run(cmd *exec.Cmd, up string) error {
 	logs, err := cmd.StderrPipe()
 	if err != nil {
 		return fmt.Errorf("pgtest: %w", err)
@@ -177,7 +177,7 @@ func (s *Server) run(cmd *exec.Cmd) error {
 		if err != nil {
 			return
 		}
-		s.log.follow(logs, ready)
+		s.log.follow(logs, up, ready)
 		_ = cmd.Wait()
 	}(s.exited)
 	if err := <-started; err != nil {
@@ -245,14 +245,14 @@ func (s *Server) shutDown(signal os.Signal) error {
 	}
 }
 
-// follow reads the log until its end, and closes ready when the server is.
-func (t *tail) follow(logs io.Reader, ready chan struct{}) {
+// follow reads the log until its end, and closes ready at the line that says up.
+func (t *tail) follow(logs io.Reader, up string, ready chan struct{}) {
 	lines := bufio.NewScanner(logs)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := lines.Text()
 		t.add(line)
-		if ready != nil && strings.Contains(line, "database system is ready to accept connections") {
+		if ready != nil && strings.Contains(line, up) {
 			close(ready)
 			ready = nil
 		}
