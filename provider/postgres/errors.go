@@ -112,6 +112,14 @@ func answered(err error) bool {
 	return errors.As(err, &pe)
 }
 
+// betweenServers reports whether an error is about a connection. A server has
+// no use for such an answer to a statement; a pooler, or whatever else stands
+// before it, gives it.
+func betweenServers(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && strings.HasPrefix(pe.Code, "08")
+}
+
 // fatal reports whether the connection has ended, by the server or otherwise.
 func fatal(err error) bool {
 	var pe *pgconn.PgError

@@ -54,11 +54,19 @@ func TestResolve(t *testing.T) {
 		{conflict, qInstancesTurn, false},
 		{conflict, qCommit, false},
 		{&pgconn.PgError{Code: "40003", Severity: "ERROR"}, qCommit, true},
+		// A pooler that lost the server.
+		{&pgconn.PgError{Code: "08P01", Severity: "FATAL"}, qInstancesTurn, true},
 	} {
 		err := s.resolve(&trip{s: s, last: tt.last}, tt.err)
 		assert.Equal(t, errors.Is(err, provider.ErrUnknownOutcome), tt.unknown, "%v at %d", tt.err, tt.last)
 		assert.Equal(t, transient(err), !tt.unknown, "%v at %d", tt.err, tt.last)
 	}
+	// What ended the connection may have been the pooler, whatever it says.
+	s = &Store{pooled: true}
+	err := s.resolve(&trip{s: s, last: qInstancesTurn}, shutDown)
+	assert.True(t, errors.Is(err, provider.ErrUnknownOutcome), "%v", err)
+	err = s.resolve(&trip{s: s, last: qInstancesTurn}, conflict)
+	assert.True(t, transient(err), "%v", err)
 }
 
 func TestOptions(t *testing.T) {

@@ -19,6 +19,17 @@
 // nothing depends on it. Tested on PostgreSQL 15; designed for its relatives,
 // where the conformance suite can be run with DURANGO_TEST_POSTGRES.
 //
+// # Poolers
+//
+// A pooler that lends connections by the transaction, such as PgBouncer, needs
+// two things: Options.NoListen, and default_query_exec_mode=exec in the
+// connection string, for prepared statements stay on a connection; cache_describe
+// and simple_protocol work as well. Open refuses to work without them where it
+// sees such a pooler. Each transaction then brings its own settings. A pooler
+// that lends connections for as long as they are open needs nothing. When the
+// pooler loses the server, more writes have an unknown outcome than without it:
+// it cannot say how far the server came. Tested with PgBouncer 1.18.
+//
 // # Durability
 //
 // What was acknowledged survives as far as the server's synchronous_commit
@@ -71,7 +82,8 @@ type Options struct {
 	// NoListen does without LISTEN and NOTIFY, which a pooler that lends
 	// connections by the transaction does not pass on. What others change is
 	// then noticed by polling. Such a pooler also needs
-	// default_query_exec_mode=exec in the connection string.
+	// default_query_exec_mode=exec in the connection string; Open fails where
+	// it sees one and either is missing.
 	NoListen bool
 	// NoSync acknowledges writes before they are on the server's disk: a crash
 	// of the server may take back the last of them, without damage
@@ -141,8 +153,8 @@ type Store struct {
 	// pooled is set when connections change between transactions, so that
 	// nothing may be left on them.
 	pooled bool
-	// settings are executed in each transaction when pooled.
-	settings  []string
+	// settings is a statement for the start of each transaction when pooled.
+	settings  string
 	names     []string
 	queries   []string
 	shards    int64
@@ -198,6 +210,9 @@ func Open(ctx context.Context, connString string, options Options) (*Store, erro
 	if cc.RuntimeParams["application_name"] == "" {
 		cc.RuntimeParams["application_name"] = "durango"
 	}
+	if err := s.checkPooler(ctx); err != nil { // before anything is set
+		return nil, s.fail(ctx, "open", err)
+	}
 	if err := s.connect(ctx, config); err != nil {
 		return nil, s.fail(ctx, "open", err)
 	}
@@ -217,15 +232,17 @@ func Open(ctx context.Context, connString string, options Options) (*Store, erro
 func (s *Store) connect(ctx context.Context, config *pgxpool.Config) (err error) {
 	settings := s.sessionSettings()
 	if s.pooled {
-		for _, set := range settings {
-			s.settings = append(s.settings, strings.Replace(set, "SET ", "SET LOCAL ", 1))
+		local := make([]string, len(settings))
+		for i, set := range settings {
+			local[i] = fmt.Sprintf("set_config('%s', '%s', true)", set.name, set.value)
 		}
+		s.settings = "SELECT " + strings.Join(local, ", ")
 	} else {
 		// Set one by one, and not by the connection itself: a server that does
 		// not know one does without.
 		config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 			for _, set := range settings {
-				if _, err := c.Exec(ctx, set); err != nil && !answered(err) {
+				if _, err := c.Exec(ctx, "SET "+set.name+" = "+set.value); err != nil && !answered(err) {
 					return err
 				}
 			}
@@ -246,18 +263,20 @@ func (s *Store) connect(ctx context.Context, config *pgxpool.Config) (err error)
 	return err
 }
 
+type setting struct{ name, value string }
+
 // sessionSettings are what each connection, or transaction, sets.
-func (s *Store) sessionSettings() []string {
+func (s *Store) sessionSettings() []setting {
 	ms := s.options.LockTimeout.Milliseconds()
-	set := []string{
+	set := []setting{
 		// A node that stops between two trips must not keep rows locked.
-		fmt.Sprintf("SET idle_in_transaction_session_timeout = %d", 2*ms),
-		fmt.Sprintf("SET lock_timeout = %d", ms),
+		{"idle_in_transaction_session_timeout", fmt.Sprint(2 * ms)},
+		{"lock_timeout", fmt.Sprint(ms)},
 		// Planning anew for each array took as long as executing.
-		"SET plan_cache_mode = force_generic_plan",
+		{"plan_cache_mode", "force_generic_plan"},
 	}
 	if s.options.NoSync {
-		set = append(set, "SET synchronous_commit = off")
+		set = append(set, setting{"synchronous_commit", "off"})
 	}
 	return set
 }

@@ -35,6 +35,14 @@ func (t *trip) each(q statement, scan func(pgx.Rows) error, args ...any) {
 	t.scans = append(t.scans, scan)
 }
 
+// set appends the settings of a transaction on a connection that is lent.
+func (t *trip) set() {
+	if t.s.settings != "" {
+		t.batch.Queue(t.s.settings)
+		t.scans = append(t.scans, nil)
+	}
+}
+
 // run makes the trip.
 func (t *trip) run(ctx context.Context, c *pgx.Conn) (err error) {
 	br := c.SendBatch(ctx, &t.batch)
@@ -87,10 +95,7 @@ type tx struct {
 func (x *tx) begin(ctx context.Context, fill func(*trip)) error {
 	t := x.s.trip()
 	t.add(qBegin)
-	for _, set := range x.s.settings {
-		t.batch.Queue(set)
-		t.scans = append(t.scans, nil)
-	}
+	t.set()
 	fill(t)
 	x.open = true
 	return x.run(ctx, t)
@@ -115,13 +120,15 @@ func (x *tx) commit(ctx context.Context, t *trip) error {
 
 // resolve tells what the failure of a trip that ends a transaction means. An
 // error of the server at any statement before the end rolled it back; so did
-// one at the end itself, unless the server took the connection with it.
+// one at the end itself, unless the server took the connection with it. But a
+// pooler that loses the server says so after the last answer that reached it,
+// whatever the server has executed since.
 func (s *Store) resolve(t *trip, err error) error {
 	if pgconn.SafeToRetry(err) {
 		return err // nothing was sent
 	}
 	atEnd := t.last == qCommit || t.last < 0
-	lost := fatal(err) && (atEnd || !answered(err))
+	lost := fatal(err) && (atEnd || !answered(err) || s.pooled || betweenServers(err))
 	if lost || classify(err) == provider.ErrUnknownOutcome {
 		return fmt.Errorf("%w: %w", provider.ErrUnknownOutcome, err)
 	}
@@ -194,6 +201,7 @@ func (s *Store) write(ctx context.Context, op string, fill func(*trip)) error {
 		}
 		defer c.Release()
 		t := s.trip()
+		t.set()
 		fill(t)
 		if err := t.run(ctx, c.Conn()); err != nil {
 			return s.resolve(t, err)

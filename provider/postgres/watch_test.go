@@ -77,7 +77,12 @@ func TestNoListen(t *testing.T) {
 // left on a connection: no prepared statements, no settings.
 func TestPooled(t *testing.T) {
 	separator := " "
-	s := openAt(t, server+separator+"default_query_exec_mode=exec", Options{Schema: newSchema(t), NoListen: true, NoSync: true})
+	useEverything(t, openAt(t, server+separator+"default_query_exec_mode=exec", Options{Schema: newSchema(t), NoListen: true, NoSync: true}))
+}
+
+// useEverything executes most statements there are, in an empty store.
+func useEverything(t *testing.T, s *Store) {
+	t.Helper()
 	node := join(t, s)
 	key := create(t, s, node, "a")
 	c := turn(key, 1)
