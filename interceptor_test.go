@@ -1,6 +1,7 @@
 package durango_test
 
 import (
+	"math"
 	"context"
 	"errors"
 	"slices"
@@ -192,17 +193,22 @@ func TestAttemptAllocations(t *testing.T) {
 	_, as, _ := durango.DefinitionsWith(durango.Options{}, work)
 	attempt := &engine.Attempt{Name: "work", Input: []byte("41")}
 	ctx := t.Context()
-	encoding := testing.AllocsPerRun(100, func() {
-		in := new(int)
-		assert.NoError(t, durango.JSON.Decode(attempt.Input, in))
-		out := *in + 1
-		_, err := durango.JSON.Encode(&out)
-		assert.NoError(t, err)
-	})
-	got := testing.AllocsPerRun(100, func() {
-		if _, failure := as[0].Run(ctx, attempt); failure != nil {
-			t.Error(failure)
-		}
-	})
+	// JSON keeps buffers in a sync.Pool, which the collector, and the race detector
+	// at random, empties: of many rounds the best one counts.
+	encoding, got := math.Inf(1), math.Inf(1)
+	for range 20 {
+		encoding = min(encoding, testing.AllocsPerRun(100, func() {
+			in := new(int)
+			assert.NoError(t, durango.JSON.Decode(attempt.Input, in))
+			out := *in + 1
+			_, err := durango.JSON.Encode(&out)
+			assert.NoError(t, err)
+		}))
+		got = min(got, testing.AllocsPerRun(100, func() {
+			if _, failure := as[0].Run(ctx, attempt); failure != nil {
+				t.Error(failure)
+			}
+		}))
+	}
 	assert.True(t, got <= encoding, "%v allocations, of which %v are for JSON", got, encoding)
 }
