@@ -1,9 +1,9 @@
 package durango_test
 
 import (
-	"math"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"sync"
