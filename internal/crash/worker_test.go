@@ -181,6 +181,9 @@ func work(path, ledgerPath string) error {
 		return err
 	}
 	store, err := open(path)
+	for end := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(end); store, err = open(path) {
+		<-time.After(50 * time.Millisecond) // the server may be starting again
+	}
 	if err != nil {
 		return err
 	}
