@@ -2,7 +2,7 @@
 
 GO       ?= go
 FUZZTIME ?= 5s
-TIMEOUT  ?= 15m
+TIMEOUT  ?= 30m
 PROGRAMS ?= 2000
 SEEDS    ?= 1000
 BENCH    ?= .
