@@ -2,7 +2,6 @@ package durangotest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -309,4 +308,6 @@ func decodeTurn(row *provider.Turn) (history.Turn, error) {
 	}, nil
 }
 
-var errCut = errors.New("the connection to the store has been cut")
+// errCut is a passing error: a node that hears it asks again, and tells no code
+// of it, until it has come to its end.
+var errCut = fmt.Errorf("%w: the connection to the store has been cut", provider.ErrTransient)
