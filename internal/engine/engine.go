@@ -69,6 +69,9 @@ type Engine struct {
 	held  map[provider.TaskRef]*task
 	// probationers are parked attempts whose function has not returned.
 	probationers map[*task]bool
+	// vouching is full while their probation is prolonged. It is no mutex: time
+	// in a simulation stands still while somebody waits for one.
+	vouching chan struct{}
 	// parking are held tasks whose attempt waits to be parked.
 	parking map[provider.TaskRef]chan error
 	hot     *list.List // idle executions with a machine, coldest first
@@ -108,6 +111,7 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 		wakeTask:       make(chan struct{}, 1),
 		execs:          map[provider.Key]*execution{},
 		held:           map[provider.TaskRef]*task{},
+		vouching:       make(chan struct{}, 1),
 		hot:            list.New(),
 	}
 	if d.MaxEventSize > 0 && (e.o.MaxEventSize == 0 || d.MaxEventSize < e.o.MaxEventSize) {

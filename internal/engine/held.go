@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/durango-go/durango/history"
@@ -164,14 +163,12 @@ func (e *Engine) expired(t *task, row *provider.Task, cmd *history.Event) {
 		f = workerLost(row.Name, row.Attempt, cmd.Policy)
 	case row.Parked:
 		f = timeout(row.Name, "start-to-close", time.Duration(cmd.Policy.StartToClose))
-		if at, again := retryAt(cmd.Policy, row.Attempt, f, row.ScheduledAt, e.clock.now(), rand.Float64()); again {
-			e.finishHeld(t, provider.TaskFinish{TaskRef: row.Ref(), VisibleAt: at, Failure: failed(row.Command, f)})
-			return
-		}
 	}
-	e.metrics.activitiesFailed.Add(1)
-	event := history.Event{Kind: history.ActivityFailed, Ref: row.Command, Attempt: number(row.Attempt), Failure: f}
-	e.finishHeld(t, provider.TaskFinish{TaskRef: row.Ref(), Message: history.AppendMessage(nil, &event)})
+	fate := verdict(row.Ref(), cmd.Policy, row.ScheduledAt, e.clock.now(), f)
+	if fate.Message != nil {
+		e.metrics.activitiesFailed.Add(1)
+	}
+	e.finishHeld(t, fate)
 }
 
 // finishHeld ends this node's hold of a task.

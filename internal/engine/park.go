@@ -146,7 +146,9 @@ func (x *execution) withdrawExtra(command int64) {
 // error fails the attempt, unless somebody has finished it already; otherwise
 // the token has been passed on, and the attempt waits for as long as it may.
 func (e *Engine) leftParked(t *task, f *history.Failure) {
+	e.vouching <- struct{}{} // what is under way would put it back on probation
 	e.probation(t, false)
+	<-e.vouching
 	ref := t.attempt.ref()
 	fate := provider.TaskFinish{TaskRef: ref, Park: true, VisibleAt: t.until, Failure: []byte{}}
 	if t.held != nil {
@@ -205,6 +207,8 @@ func (e *Engine) probation(t *task, on bool) {
 // vouch prolongs the probation of this node's attempts. One whose task is not
 // there any more has been finished or canceled.
 func (e *Engine) vouch(ctx context.Context) error {
+	e.vouching <- struct{}{}
+	defer func() { <-e.vouching }()
 	e.mu.Lock()
 	tasks := make([]*task, 0, len(e.probationers))
 	for t := range e.probationers {
@@ -231,7 +235,7 @@ func (e *Engine) vouch(ctx context.Context) error {
 	return err
 }
 
-// verdict says what becomes of a parked attempt that has failed.
+// verdict says what becomes of an attempt whose row has failed.
 func verdict(ref provider.TaskRef, p *history.Policy, scheduled, now int64, f *history.Failure) provider.TaskFinish {
 	if at, again := retryAt(p, ref.Attempt, f, scheduled, now, rand.Float64()); again {
 		return provider.TaskFinish{TaskRef: ref, VisibleAt: at, Failure: failed(ref.Command, f)}
