@@ -82,45 +82,18 @@ func (s *Store) commit(now int64, node provider.NodeKey, c *provider.Commit) pro
 
 // check finds what makes a commit impossible to apply.
 func (s *Store) check(in *instance, c *provider.Commit) error {
-	invalid := func(what string) error {
-		return fmt.Errorf("%w: commit of %s: %s", provider.ErrInvalid, in.row.ID, what)
-	}
-	switch {
-	case c.CommitID == 0:
-		return invalid("no commit ID")
-	case c.Status < provider.Pending || c.Status > provider.Quarantined:
-		return invalid("no status")
-	case c.Turn != nil && c.Turn.Number != c.Expect:
-		return invalid("the turn is not the one expected")
-	case c.ReadSeq > in.row.MailboxSeq:
-		return invalid("reads mail that has not come")
-	case c.OpenLocal > 0 && c.Release:
-		return invalid("released with open local tasks")
-	case c.OpenLocal > 0 && c.DueAt != 0:
-		return invalid("not due at once with open local tasks")
-	}
-	large := s.tooLarge(c.CustomStatus, c.Outcome)
-	for i := range c.Tasks {
-		large = large || s.tooLarge(c.Tasks[i].Payload)
-	}
-	for i := range c.Values {
-		large = large || s.tooLarge(c.Values[i].Payload)
-	}
-	for i := range c.Replies {
-		large = large || s.tooLarge(c.Replies[i].Payload)
-	}
-	for i := range c.Messages {
-		large = large || s.tooLarge(c.Messages[i].Payload, c.Messages[i].Notify, c.Messages[i].Refusal)
+	if err := c.Check(&in.row); err != nil {
+		return err
 	}
 	for i := range c.Children {
 		child := &c.Children[i]
-		large = large || s.tooLarge(child.Start, child.Refusal)
-		if len(child.With) > 0 {
-			return invalid("a child with messages")
-		}
 		if s.byID[child.ID] == nil && s.instances[child.Key] != nil {
 			return fmt.Errorf("%w: key of the child %s", provider.ErrAlreadyExists, child.ID)
 		}
+	}
+	large := false
+	for payload := range c.Payloads {
+		large = large || s.tooLarge(payload)
 	}
 	if large {
 		return fmt.Errorf("%w: commit of %s", provider.ErrTooLarge, in.row.ID)

@@ -19,7 +19,7 @@ func (s *Store) Commit(ctx context.Context, node provider.NodeKey, batch []provi
 	results := make([]provider.CommitResult, len(batch))
 	r := request{n: len(batch), node: node}
 	for i := range batch {
-		r.bytes += size(&batch[i])
+		r.bytes += batch[i].Size()
 	}
 	r.needs = func(n *needs, i int) { n.commit(&batch[i]) }
 	r.run = func(t *txn, i int) { results[i] = t.commit(node, &batch[i]) }
@@ -28,30 +28,6 @@ func (s *Store) Commit(ctx context.Context, node provider.NodeKey, batch []provi
 		return nil, err
 	}
 	return results, nil
-}
-
-// size is roughly what a commit writes, in bytes.
-func size(c *provider.Commit) int {
-	n := 200 + len(c.CustomStatus) + len(c.Outcome)
-	if c.Turn != nil {
-		n += len(c.Turn.Events)
-	}
-	for i := range c.Tasks {
-		n += 200 + len(c.Tasks[i].Payload)
-	}
-	for i := range c.Children {
-		n += 200 + len(c.Children[i].Start)
-	}
-	for i := range c.Messages {
-		n += 200 + len(c.Messages[i].Payload)
-	}
-	for i := range c.Values {
-		n += len(c.Values[i].Payload)
-	}
-	for i := range c.Replies {
-		n += len(c.Replies[i].Payload)
-	}
-	return n
 }
 
 // commit applies one item, or nothing of it.
@@ -94,55 +70,36 @@ func (t *txn) check(e *entry, c *provider.Commit) error {
 	invalid := func(what string) error {
 		return fmt.Errorf("%w: commit of %s: %s", provider.ErrInvalid, e.ID, what)
 	}
-	switch {
-	case c.CommitID == 0:
-		return invalid("no commit ID")
-	case c.Status < provider.Pending || c.Status > provider.Quarantined:
-		return invalid("no status")
-	case c.Turn != nil && c.Turn.Number != c.Expect:
-		return invalid("the turn is not the one expected")
-	case c.ReadSeq > e.MailboxSeq:
-		return invalid("reads mail that has not come")
-	case c.OpenLocal > 0 && c.Release:
-		return invalid("released with open local tasks")
-	case c.OpenLocal > 0 && c.DueAt != 0:
-		return invalid("not due at once with open local tasks")
-	case !validOrEmpty(c.Name) || !validOrEmpty(c.Version):
+	if err := c.Check(&e.Instance); err != nil {
+		return err
+	}
+	if !validOrEmpty(c.Name) || !validOrEmpty(c.Version) {
 		return invalid("a name that cannot be stored")
 	}
-	large := tooLarge(c.CustomStatus, c.Outcome) || c.Turn != nil && len(c.Turn.Events) > maxTurnSize
 	for i := range c.Tasks {
-		k := &c.Tasks[i]
-		large = large || tooLarge(k.Payload, k.Failure, k.Details)
-		if !validOrEmpty(k.Name) || !validOrEmpty(k.Pool) || !validOrEmpty(k.Session) {
+		if k := &c.Tasks[i]; !validOrEmpty(k.Name) || !validOrEmpty(k.Pool) || !validOrEmpty(k.Session) {
 			return invalid("the name of a task that cannot be stored")
 		}
 	}
 	for i := range c.Values {
-		large = large || tooLarge(c.Values[i].Payload)
 		if !validOrEmpty(c.Values[i].Name) {
 			return invalid("the name of a value that cannot be stored")
 		}
 	}
 	for i := range c.Replies {
-		large = large || tooLarge(c.Replies[i].Payload)
 		if !validOrEmpty(c.Replies[i].ID) {
 			return invalid("the ID of a reply that cannot be stored")
 		}
 	}
-	for i := range c.Messages {
-		m := &c.Messages[i]
-		large = large || tooLarge(m.Payload, m.Notify, m.Refusal)
-	}
 	for i := range c.Children {
 		child := &c.Children[i]
-		large = large || tooLarge(child.Start, child.Refusal)
-		if len(child.With) > 0 {
-			return invalid("a child with messages")
-		}
 		if t.byID[child.ID] == nil && t.entries[child.Key] != nil {
 			return fmt.Errorf("%w: key of the child %s", provider.ErrAlreadyExists, child.ID)
 		}
+	}
+	large := c.Turn != nil && len(c.Turn.Events) > maxTurnSize
+	for payload := range c.Payloads {
+		large = large || tooLarge(payload)
 	}
 	if large {
 		return fmt.Errorf("%w: commit of %s", provider.ErrTooLarge, e.ID)

@@ -18,7 +18,7 @@ func (s *Store) Create(ctx context.Context, node provider.NodeKey, batch []provi
 		owned = owned || n.Owned
 		r.bytes += 200 + len(n.Start)
 		if n.First != nil {
-			r.bytes += size(n.First)
+			r.bytes += n.First.Size()
 		}
 		for k := range n.With {
 			r.bytes += len(n.With[k].Payload)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/durango-go/durango/provider"
 )
@@ -14,7 +13,7 @@ func (s *Store) Commit(ctx context.Context, node provider.NodeKey, batch []provi
 	results := make([]provider.CommitResult, len(batch))
 	r := request{n: len(batch)}
 	for i := range batch {
-		r.bytes += size(&batch[i])
+		r.bytes += batch[i].Size()
 	}
 	var gone error
 	r.run = func(w *writer, i int) (err error) {
@@ -32,30 +31,6 @@ func (s *Store) Commit(ctx context.Context, node provider.NodeKey, batch []provi
 		return nil, gone
 	}
 	return results, nil
-}
-
-// size is roughly what a commit writes, in bytes.
-func size(c *provider.Commit) int {
-	n := 200 + len(c.CustomStatus) + len(c.Outcome)
-	if c.Turn != nil {
-		n += len(c.Turn.Events)
-	}
-	for i := range c.Values {
-		n += 100 + len(c.Values[i].Payload)
-	}
-	for i := range c.Replies {
-		n += 100 + len(c.Replies[i].Payload)
-	}
-	for i := range c.Tasks {
-		n += 200 + len(c.Tasks[i].Payload)
-	}
-	for i := range c.Children {
-		n += 200 + len(c.Children[i].Start)
-	}
-	for i := range c.Messages {
-		n += 200 + len(c.Messages[i].Payload)
-	}
-	return n
 }
 
 // commit applies one item, or nothing of it.
@@ -114,41 +89,12 @@ func (w *writer) commit(node provider.NodeKey, c *provider.Commit) (result provi
 
 // check finds what makes a commit impossible to apply.
 func (w *writer) check(e *entry, c *provider.Commit) (invalid, err error) {
-	why := ""
-	switch {
-	case c.CommitID == 0:
-		why = "no commit ID"
-	case c.Status < provider.Pending || c.Status > provider.Quarantined:
-		why = "no status"
-	case c.Turn != nil && c.Turn.Number != c.Expect:
-		why = "the turn is not the one expected"
-	case c.ReadSeq > e.MailboxSeq:
-		why = "reads mail that has not come"
-	case c.OpenLocal > 0 && c.Release:
-		why = "released with open local tasks"
-	case c.OpenLocal > 0 && c.DueAt != 0:
-		why = "not due at once with open local tasks"
-	case slices.ContainsFunc(c.Children, func(n provider.NewInstance) bool { return len(n.With) > 0 }):
-		why = "a child with messages"
+	if err := c.Check(&e.Instance); err != nil {
+		return err, nil
 	}
-	if why != "" {
-		return fmt.Errorf("%w: commit of %s: %s", provider.ErrInvalid, e.ID, why), nil
-	}
-	large := tooLarge(c.CustomStatus, c.Outcome) || c.Turn != nil && tooLarge(c.Turn.Events)
-	for i := range c.Values {
-		large = large || tooLarge(c.Values[i].Payload)
-	}
-	for i := range c.Replies {
-		large = large || tooLarge(c.Replies[i].Payload)
-	}
-	for i := range c.Tasks {
-		large = large || tooLarge(c.Tasks[i].Payload, c.Tasks[i].Failure, c.Tasks[i].Details)
-	}
-	for i := range c.Messages {
-		large = large || tooLarge(c.Messages[i].Payload, c.Messages[i].Notify, c.Messages[i].Refusal)
-	}
-	for i := range c.Children {
-		large = large || tooLarge(c.Children[i].Start, c.Children[i].Refusal)
+	large := c.Turn != nil && tooLarge(c.Turn.Events)
+	for payload := range c.Payloads {
+		large = large || tooLarge(payload)
 	}
 	if large {
 		return fmt.Errorf("%w: commit of %s", provider.ErrTooLarge, e.ID), nil
