@@ -59,6 +59,31 @@ func TestTimeoutsOfActivities(t *testing.T) {
 	}
 }
 
+// What an activity returns because its time is over is not its result, however
+// soon it does.
+func TestTimeoutAgainstItsOwnError(t *testing.T) {
+	hang := durango.DefineActivity("hang", func(ctx context.Context, _ int) (int, error) {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	})
+	const n = 2000
+	o := durango.DefineOrchestration("all", func(ctx *durango.Context, _ int) (wrong int, err error) {
+		all := make([]*durango.Future[int], n)
+		for i := range all {
+			all[i] = hang.With(durango.CallOptions{StartToClose: time.Minute}).Go(ctx, i)
+		}
+		for _, f := range all {
+			if _, err := f.Await(ctx); !errors.Is(err, durango.ErrTimeout) {
+				wrong++
+			}
+		}
+		return wrong, nil
+	})
+	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+		assert.Equal(t, durangotest.Wait(e, durangotest.Start(e, o.Orchestration, "i", 0)), 0)
+	}, o, hang)
+}
+
 // "Default: an error the activity returns goes to the orchestration at once."
 // "Retries are the engine's, visible as attempts, and cost the orchestration
 // nothing": no turn.

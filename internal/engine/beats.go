@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"context"
 	"time"
 )
 
@@ -21,8 +20,7 @@ func (w *workers) expectBeats(t *task, every time.Duration) {
 	defer t.ctx.mu.Unlock()
 	t.beats.every = every
 	t.beats.timer = time.AfterFunc(every, func() {
-		t.ctx.cancel(context.DeadlineExceeded, context.DeadlineExceeded)
-		w.settle(t, nil, timeout(t.attempt.Name, "heartbeat", every))
+		w.expire(t, timeout(t.attempt.Name, "heartbeat", every))
 	})
 }
 

@@ -46,10 +46,13 @@ func (e *Engine) heartbeats(ctx context.Context) {
 	interval := e.beatInterval()
 	seen := map[provider.NodeKey]observation{}
 	last := time.Now()
+	stalled := false
 	for n := 0; ; n++ {
-		wait := interval
-		if e.stalled() {
-			e.o.Logger.Error("commits make no progress: this node stops its heartbeat")
+		wait, before := interval, stalled
+		if stalled = e.stalled(); stalled {
+			if !before {
+				e.o.Logger.Error("commits make no progress: this node stops its heartbeat until they do")
+			}
 		} else if err := e.heartbeat(ctx, seen, last.Add(2*interval)); err != nil && ctx.Err() == nil {
 			e.o.Logger.Warn("heartbeat failed", "error", err)
 			// What was not watched without a gap proves nothing.

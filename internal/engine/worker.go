@@ -176,9 +176,18 @@ func (w *workers) arm(t *task) {
 	t.ctx.deadline = time.Now().Add(left)
 	t.attempt.Deadline = t.ctx.deadline
 	t.ctx.timer = time.AfterFunc(left, func() {
-		t.ctx.cancel(context.DeadlineExceeded, context.DeadlineExceeded)
-		w.settle(t, nil, timeout(t.attempt.Name, which, left))
+		w.expire(t, timeout(t.attempt.Name, which, left))
 	})
+}
+
+// expire fails an attempt whose time is over, and ends its context after that:
+// what the activity returns because of it is not the result.
+func (w *workers) expire(t *task, f *history.Failure) {
+	first := !t.settled.Swap(true)
+	t.ctx.cancel(context.DeadlineExceeded, context.DeadlineExceeded)
+	if first {
+		w.conclude(t, nil, f)
+	}
 }
 
 // disarm stops the clocks of an attempt.
@@ -201,12 +210,15 @@ func timeout(name, which string, after time.Duration) *history.Failure {
 	}
 }
 
-// settle takes an attempt's result to where it belongs. Only the first call
-// for a task counts.
+// settle gives an attempt its result, unless it has one.
 func (w *workers) settle(t *task, result []byte, failure *history.Failure) {
-	if t.settled.Swap(true) {
-		return
+	if !t.settled.Swap(true) {
+		w.conclude(t, result, failure)
 	}
+}
+
+// conclude takes an attempt's result to where it belongs.
+func (w *workers) conclude(t *task, result []byte, failure *history.Failure) {
 	if failure != nil {
 		now := w.e.clock.now()
 		if at, again := retryAt(t.policy, t.attempt.Number, failure, t.scheduled, now, rand.Float64()); again {
