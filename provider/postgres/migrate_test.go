@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -62,4 +63,36 @@ func TestShardsStay(t *testing.T) {
 	got, err := again.Get(t.Context(), provider.Target{ID: "a"})
 	must(t, err)
 	assert.Equal(t, got.Key, key)
+}
+
+// A database may have no encoding, as one that was made without a locale has;
+// one of another than UTF-8 could not hold every ID.
+func TestEncodings(t *testing.T) {
+	if ours == nil {
+		t.Skip("makes databases")
+	}
+	c, err := pgx.Connect(t.Context(), server)
+	must(t, err)
+	defer c.Close(t.Context())
+	for encoding, fits := range map[string]bool{"SQL_ASCII": true, "LATIN1": false} {
+		_, err := c.Exec(t.Context(), "CREATE DATABASE "+encoding+" ENCODING '"+encoding+"' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+		must(t, err)
+		for _, mode := range []string{"", "default_query_exec_mode=simple_protocol"} {
+			s, err := Open(t.Context(), strings.Replace(server, "dbname=postgres", "dbname="+strings.ToLower(encoding), 1)+" "+mode,
+				Options{Schema: newSchema(t), NoListen: true, NoSync: true})
+			if !fits {
+				assert.ErrorIs(t, err, provider.ErrInvalid)
+				assert.ErrorContains(t, err, encoding)
+				continue
+			}
+			must(t, err)
+			useEverything(t, s)
+			_, err = s.Create(t.Context(), 0, []provider.NewInstance{draft("Größe € 名前")})
+			must(t, err)
+			row, err := s.Get(t.Context(), provider.Target{ID: "Größe € 名前"})
+			must(t, err)
+			assert.Equal(t, row.ID, "Größe € 名前")
+			must(t, s.Close())
+		}
+	}
 }

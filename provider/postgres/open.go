@@ -210,6 +210,7 @@ func Open(ctx context.Context, connString string, options Options) (*Store, erro
 	if cc.RuntimeParams["application_name"] == "" {
 		cc.RuntimeParams["application_name"] = "durango"
 	}
+	cc.RuntimeParams["client_encoding"] = "UTF8" // else the database's own, or what PGCLIENTENCODING says
 	if err := s.checkPooler(ctx); err != nil { // before anything is set
 		return nil, s.fail(ctx, "open", err)
 	}
@@ -283,6 +284,9 @@ func (s *Store) sessionSettings() []setting {
 
 // start migrates, and learns what must be known of the server.
 func (s *Store) start(ctx context.Context) error {
+	if err := s.checkEncoding(ctx); err != nil {
+		return err
+	}
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
@@ -306,6 +310,22 @@ func (s *Store) start(ctx context.Context) error {
 		s.synced = "off"
 	}
 	return nil
+}
+
+// checkEncoding fails on a database that cannot hold every ID and name. One
+// without an encoding holds any.
+func (s *Store) checkEncoding(ctx context.Context) error {
+	c, err := s.readers.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	switch encoding := c.Conn().PgConn().ParameterStatus("server_encoding"); encoding {
+	case "", "UTF8", "SQL_ASCII": // a pooler may keep it to itself
+		return nil
+	default:
+		return fmt.Errorf("%w: the encoding of the database is %s; it must be UTF8", provider.ErrInvalid, encoding)
+	}
 }
 
 // Describe implements [provider.Provider].
