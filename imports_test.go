@@ -71,7 +71,7 @@ var layers = map[string]layer{
 		own:   []string{"public", "examples/order/fulfil"},
 		other: []string{"github.com/spf13/cobra", "golang.org/x/term"},
 	},
-	"internal/pgtest":   {},
+	"internal/pgtest":   {other: []string{"github.com/jackc/pgx"}},
 	"internal/protocol": {}, // tests only
 	"admin":             {own: []string{".", "provider", "history"}},
 	"cli":               {own: []string{"public", "internal/gen"}, other: []string{""}},

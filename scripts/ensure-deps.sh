@@ -24,6 +24,19 @@ if [ -z "${DURANGO_TEST_POSTGRES:-}" ] && ! PATH="$PATH:/usr/sbin" command -v pg
 	missing+=(pgbouncer)
 	pooler=new
 fi
+root=()
+if [ "$(id -u)" -ne 0 ]; then
+	root=(sudo)
+fi
+if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null; then
+	"${root[@]}" apt-get update -q
+fi
+# A test kills the primary of a pair that pg_auto_failover keeps, and is skipped
+# without it. One package has the server's version in its name.
+if [ -z "${DURANGO_TEST_POSTGRES:-}" ] && ! command -v pg_autoctl >/dev/null && command -v apt-cache >/dev/null; then
+	mapfile -t -O "${#missing[@]}" missing < <(
+		apt-cache search --names-only '^(pg-auto-failover-cli|postgresql-[0-9]+-auto-failover)$' | cut -d' ' -f1)
+fi
 
 if [ ${#missing[@]} -eq 0 ]; then
 	exit 0
@@ -32,12 +45,7 @@ if ! command -v apt-get >/dev/null; then
 	echo "please install: ${missing[*]}" >&2
 	exit 1
 fi
-root=()
-if [ "$(id -u)" -ne 0 ]; then
-	root=(sudo)
-fi
 echo "installing ${missing[*]}"
-"${root[@]}" apt-get update -q
 "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 # The tests start their own: the package's service is not wanted.
 if [ -n "$pooler" ] && [ -d /run/systemd/system ]; then
