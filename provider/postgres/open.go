@@ -211,7 +211,7 @@ func Open(ctx context.Context, connString string, options Options) (*Store, erro
 		cc.RuntimeParams["application_name"] = "durango"
 	}
 	cc.RuntimeParams["client_encoding"] = "UTF8" // else the database's own, or what PGCLIENTENCODING says
-	if err := s.checkPooler(ctx); err != nil { // before anything is set
+	if err := s.checkPooler(ctx); err != nil {   // before anything is set
 		return nil, s.fail(ctx, "open", err)
 	}
 	if err := s.connect(ctx, config); err != nil {
