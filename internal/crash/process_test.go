@@ -19,8 +19,13 @@ type process struct {
 
 func spawn(t *testing.T, p *place, lease string) *process {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), envStore+"="+p.url, envLedger+"="+p.ledger(), envLease+"="+lease)
+	return spawnBinary(t, os.Args[0], p, lease)
+}
+
+func spawnBinary(t *testing.T, binary string, p *place, lease string, env ...string) *process {
+	t.Helper()
+	cmd := exec.Command(binary, "-test.run=^$")
+	cmd.Env = append(append(os.Environ(), envStore+"="+p.url, envLedger+"="+p.ledger(), envLease+"="+lease), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	assert.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,7 +32,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if next.path != "" {
+		_ = os.RemoveAll(filepath.Dir(next.path))
+	}
+	os.Exit(code)
 }
 
 // A step writes its token to the ledger and returns it: the one that the
@@ -221,7 +226,9 @@ func work(path, ledgerPath string) error {
 			return "done", nil
 		}),
 		chain.Bind(runChain), mixed.Bind(runMixed), child.Bind(runChild), eternal.Bind(runEternal), slowly.Bind(runSlowly), account.Bind(runAccount),
+		look.Bind(runLook),
 	)
+	rt.Register(journeys()...)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	fmt.Println("ready")
