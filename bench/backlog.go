@@ -33,15 +33,8 @@ func runBacklog(e *env, n int) (_ *Sample, err error) {
 		return nil, err
 	}
 	began := time.Now()
-	for made := 0; made < n; made += 1000 {
-		batch := make([]provider.NewInstance, min(1000, n-made))
-		for i := range batch {
-			batch[i] = provider.NewInstance{Key: provider.NewKey(), ID: fmt.Sprintf("sleeper-%08d", made+i), Name: "sleeper",
-				Version: "1.0.0", NotBefore: d.Now + int64(24*time.Hour) + int64(made+i), Start: make([]byte, 100)}
-		}
-		if err := create(e, st, 0, batch); err != nil {
-			return nil, err
-		}
+	if err := fill(e, st, d.Now, n, "sleeper"); err != nil {
+		return nil, err
 	}
 	filled := time.Since(began)
 	definitions := []provider.Definition{{Name: "sleeper"}, {Name: "sleeper", Version: "1.0.0"}}

@@ -17,6 +17,9 @@ func TestMain(m *testing.M) {
 	if isChild() {
 		os.Exit(childMain())
 	}
+	if isWorker() {
+		os.Exit(workerMain())
+	}
 	code := m.Run()
 	if err := stopServer(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -29,7 +32,7 @@ var tinySizes = sizes{
 	Warm: 20 * time.Millisecond, Window: 80 * time.Millisecond, InFlight: []int{1, 8}, FanOut: []int{2}, Width: 20,
 	Long: []int{50}, Timers: 20, Sleep: 50 * time.Millisecond, Events: 20, Starts: 50,
 	Idle: 20, IdleRelease: 50 * time.Millisecond, IdleSettle: 150 * time.Millisecond, IdleWindow: 100 * time.Millisecond,
-	Replay: 100, EvictInstances: 30, EvictRounds: 3, EvictHot: 2, Backlog: []int{0, 500}, Timeout: time.Minute,
+	Replay: 100, EvictInstances: 30, EvictRounds: 3, EvictHot: 2, Backlog: []int{0, 500}, Recover: 20, IdleSleepers: 500, Timeout: time.Minute,
 }
 
 // TestWorkloads runs everything, small, and checks what does not depend on the

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	workloadNames = []string{"bare", "seq", "fanout", "long", "timer", "event", "start", "idle", "replay", "evict", "backlog"}
+	workloadNames = []string{"bare", "seq", "fanout", "long", "timer", "event", "start", "idle", "replay", "evict", "backlog", "recover", "nodes"}
 	storeNames    = []string{"sqlite", "sqlite-normal", "postgres", "memory"}
 )
 
@@ -34,6 +34,8 @@ type sizes struct {
 	EvictInstances, EvictRounds         int
 	EvictHot                            int
 	Backlog                             []int         // sleeping instances; the first is what the others are compared with
+	Recover                             int           // instances of two nodes
+	IdleSleepers                        int           // instances that ten nodes have nothing to do with
 	Timeout                             time.Duration // of one measurement
 }
 
@@ -41,14 +43,14 @@ var fullSizes = sizes{
 	Warm: 500 * time.Millisecond, Window: 2 * time.Second, InFlight: []int{1, 64, 512}, FanOut: []int{8, 20}, Width: 100,
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
 	Idle: 2000, IdleSettle: 15 * time.Second, IdleWindow: 10 * time.Second,
-	Replay: 50_000, EvictInstances: 1000, EvictRounds: 10, EvictHot: 10, Backlog: []int{0, 100_000}, Timeout: 5 * time.Minute,
+	Replay: 50_000, EvictInstances: 1000, EvictRounds: 10, EvictHot: 10, Backlog: []int{0, 100_000}, Recover: 1000, IdleSleepers: 100_000, Timeout: 5 * time.Minute,
 }
 
 var quickSizes = sizes{
 	Warm: 200 * time.Millisecond, Window: 500 * time.Millisecond, InFlight: []int{1, 64, 512}, FanOut: []int{8, 20}, Width: 100,
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
 	Idle: 2000, IdleRelease: time.Second, IdleSettle: 3 * time.Second, IdleWindow: 3 * time.Second,
-	Replay: 10_000, EvictInstances: 1000, EvictRounds: 3, EvictHot: 10, Backlog: []int{0, 20_000}, Timeout: 60 * time.Second,
+	Replay: 10_000, EvictInstances: 1000, EvictRounds: 3, EvictHot: 10, Backlog: []int{0, 20_000}, Recover: 300, IdleSleepers: 5_000, Timeout: 60 * time.Second,
 }
 
 // benchmark is one row of the report.
@@ -146,6 +148,22 @@ func plan(workloads, stores []string, s sizes) []*benchmark {
 				run: func(e *env) (*Sample, error) { return runBacklog(e, n) }})
 		}
 		add(benchmark{workload: "idle", store: store, unit: "instances", once: true, run: runIdle})
+		if store == "memory" {
+			continue // no other process sees it
+		}
+		add(benchmark{workload: "recover", name: "undisturbed", store: store, unit: "instances", batch: true,
+			run: func(e *env) (*Sample, error) { return runRecover(e, false) }})
+		add(benchmark{workload: "recover", name: "one of two killed", store: store, unit: "instances", batch: true,
+			run: func(e *env) (*Sample, error) { return runRecover(e, true) }})
+		if !onPostgres(store) {
+			continue
+		}
+		for _, n := range []int{1, 2, 4} {
+			add(benchmark{workload: "nodes", name: fmt.Sprint(n), store: store, unit: "activities", against: "nodes/1/" + store,
+				run: func(e *env) (*Sample, error) { return runNodes(e, n, 64) }})
+		}
+		add(benchmark{workload: "idle", name: "10 nodes", store: store, unit: "instances", once: true,
+			run: func(e *env) (*Sample, error) { return runIdleNodes(e, 10) }})
 	}
 	add(benchmark{workload: "replay", name: "machine", unit: "history events", batch: true, run: runReplayMachine})
 	return slices.DeleteFunc(all, func(b *benchmark) bool {

@@ -22,6 +22,9 @@ func main() {
 	if isChild() {
 		os.Exit(childMain())
 	}
+	if isWorker() {
+		os.Exit(workerMain())
+	}
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

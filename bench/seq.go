@@ -90,7 +90,9 @@ func (e *env) sustain(st *store, inFlight int, steps func() int64, one func(i in
 	pause(e, e.Warm)
 	m := begin(st, steps)
 	measuring.Store(true)
-	pause(e, e.Window)
+	for pause(e, e.Window); steps() == m.base && !stop.Load() && e.Err() == nil; {
+		pause(e, e.Window) // a window in which nothing ended says nothing
+	}
 	measuring.Store(false)
 	s := m.end()
 	stop.Store(true)
