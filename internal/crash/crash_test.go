@@ -62,7 +62,7 @@ func TestNothingIsLostWhenWorkersAreKilled(t *testing.T) {
 func verify(t *testing.T, p *place, l *load, zombies bool) {
 	t.Helper()
 	store := p.store
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+time.Duration(len(l.runs))*10*time.Millisecond)
 	defer cancel()
 	for _, r := range l.runs {
 		got, err := r.wait(ctx)

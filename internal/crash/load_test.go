@@ -3,6 +3,7 @@ package crash
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,8 @@ import (
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/internal/assert"
 )
+
+var rest = flag.Duration("rest", 0, "how long each of five clients rests between instances; for long runs")
 
 // load is a client that starts instances, sends signals and asks for updates
 // for as long as it is told to, and remembers what was acknowledged. What was
@@ -47,6 +50,9 @@ func startLoad(t *testing.T, p *place) *load {
 				default:
 				}
 				l.one(fmt.Sprintf("w%d-%d", w, i), i)
+				if *rest > 0 {
+					<-time.After(*rest)
+				}
 			}
 		})
 	}
