@@ -11,10 +11,10 @@ import (
 	"github.com/durango-go/durango/internal/pgtest"
 )
 
-var failovers = flag.Int("failovers", 1, "how often the primary of a pair is killed")
+var failovers = flag.Int("failovers", 2, "how often the primary of a pair is killed and frozen, in turns")
 
-// Nothing that was acknowledged is lost when the primary dies and its
-// synchronous standby takes over, and nobody is told where the new one is: the
+// Nothing that was acknowledged is lost when the primary dies or vanishes and
+// its synchronous standby takes over, and nobody is told where the new one is: the
 // connection string names both.
 func TestFailover(t *testing.T) {
 	if testing.Short() {
@@ -35,14 +35,18 @@ func TestFailover(t *testing.T) {
 	for _, w := range c.workers {
 		w.waitReady(t)
 	}
-	for range *failovers {
+	for i := range *failovers {
 		c.pause(2*time.Second, 4*time.Second)
-		c.events = append(c.events, event{"primary killed", time.Now()})
-		dead, err := pair.KillPrimary()
+		kind, fault := "killed", pair.KillPrimary
+		if i%2 == 1 {
+			kind, fault = "frozen", pair.FreezePrimary
+		}
+		c.events = append(c.events, event{kind, time.Now()})
+		revive, err := fault()
 		assert.NoError(t, err)
-		c.awaitStep(time.Minute)
-		assert.NoError(t, pair.Revive(dead))
-		c.events = append(c.events, event{"standby back", time.Now()})
+		c.awaitStep(2 * time.Minute)
+		assert.NoError(t, revive())
+		c.events = append(c.events, event{"back", time.Now()})
 		assert.NoError(t, pair.WaitSynchronous())
 	}
 	c.pause(time.Second, 2*time.Second)

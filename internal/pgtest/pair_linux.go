@@ -188,20 +188,49 @@ func (p *Pair) WaitSynchronous() error {
 	return fmt.Errorf("the pair is not in order: %s: %s", last, p.Log())
 }
 
-// KillPrimary ends the primary and its keeper as the death of their machine
-// would, and returns what ended.
-func (p *Pair) KillPrimary() (*keeper, error) {
+// primary returns the node that takes writes.
+func (p *Pair) primary() (*keeper, error) {
 	states := p.states()
 	for i, k := range p.nodes {
 		if strings.Contains(states, fmt.Sprintf("node%d=primary/", i)) {
-			return k, k.die()
+			return k, nil
 		}
 	}
 	return nil, fmt.Errorf("pgtest: no primary: %s", states)
 }
 
-// Revive starts what KillPrimary ended. It becomes the standby.
-func (p *Pair) Revive(k *keeper) error { return p.keep(k, "run", "--pgdata", k.data) }
+// KillPrimary ends the primary and its keeper as the death of their machine
+// would, and returns what starts them again: as the standby.
+func (p *Pair) KillPrimary() (revive func() error, err error) {
+	k, err := p.primary()
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return p.keep(k, "run", "--pgdata", k.data) }, k.die()
+}
+
+// FreezePrimary stops all processes of the primary and its keeper: who is
+// connected to it hears nothing, as if its machine had vanished from the
+// network. It returns what lets them go on: as the standby, once they see what
+// has happened.
+func (p *Pair) FreezePrimary() (revive func() error, err error) {
+	k, err := p.primary()
+	if err != nil {
+		return nil, err
+	}
+	pids := descendants(k.cmd.Process.Pid)
+	for _, pid := range pids {
+		err = errors.Join(err, syscall.Kill(pid, syscall.SIGSTOP))
+	}
+	return func() error {
+		for _, pid := range pids {
+			if err := syscall.Kill(pid, syscall.SIGCONT); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+		}
+		return nil
+	}, err
+}
 
 // die ends a keeper, all its processes and its server, in an order in which
 // nobody starts anything again.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/durango-go/durango/provider"
 )
@@ -16,8 +15,6 @@ import (
 const (
 	maxGroupItems = 512
 	maxGroupBytes = 4 << 20
-	// groupPatience bounds a group that nobody has given up on.
-	groupPatience = 30 * time.Second
 )
 
 // errApart is returned for a group with items that do not go together.
@@ -174,6 +171,7 @@ func (s *Store) execute(group []*request) {
 	if err == nil {
 		return
 	}
+	s.distrust(context.Background(), ctx)
 	if wholesale(err) || len(items) == 1 && items[0].r.fail == nil {
 		for _, r := range group {
 			r.err = s.fail(r.ctx, r.op, err)
@@ -196,7 +194,7 @@ func (s *Store) execute(group []*request) {
 
 // groupContext ends when all who wait for the group have given up.
 func groupContext(group []*request) (context.Context, func()) {
-	ctx, cancel := context.WithTimeout(context.Background(), groupPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	var waiting atomic.Int64
 	waiting.Store(int64(len(group)))
 	stops := make([]func() bool, 0, len(group))

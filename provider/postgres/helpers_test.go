@@ -10,9 +10,6 @@ import (
 	"github.com/durango-go/durango/provider"
 )
 
-// patience bounds a wait for what must happen soon.
-const patience = 30 * time.Second
-
 // raw opens a connection beside the store's.
 func raw(tb testing.TB) *pgx.Conn {
 	tb.Helper()

@@ -142,6 +142,9 @@ const (
 	// rollbackPatience bounds the wait for a connection to become usable
 	// again; after it the connection is closed, which has the same effect.
 	rollbackPatience = time.Second
+	// patience bounds a call: a server that has vanished does not say so, and
+	// the system would wait for its answer for a quarter of an hour.
+	patience = 30 * time.Second
 )
 
 // transact runs f in transactions until one does not fail for a passing
@@ -194,8 +197,10 @@ func (s *Store) write(ctx context.Context, op string, fill func(*trip)) error {
 	if err := s.ready(ctx, op); err != nil {
 		return err
 	}
-	err := s.retry(ctx, func() error {
-		c, err := s.writers.Acquire(ctx)
+	patient, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := s.retry(patient, func() error {
+		c, err := s.writers.Acquire(patient)
 		if err != nil {
 			return err
 		}
@@ -203,11 +208,12 @@ func (s *Store) write(ctx context.Context, op string, fill func(*trip)) error {
 		t := s.trip()
 		t.set()
 		fill(t)
-		if err := t.run(ctx, c.Conn()); err != nil {
+		if err := t.run(patient, c.Conn()); err != nil {
 			return s.resolve(t, err)
 		}
 		return nil
 	})
+	s.distrust(ctx, patient)
 	return s.fail(ctx, op, err)
 }
 
@@ -217,13 +223,25 @@ func (s *Store) read(ctx context.Context, op string, f func(run func(*trip) erro
 	if err := s.ready(ctx, op); err != nil {
 		return err
 	}
-	err := s.retry(ctx, func() error {
-		c, err := s.readers.Acquire(ctx)
+	patient, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := s.retry(patient, func() error {
+		c, err := s.readers.Acquire(patient)
 		if err != nil {
 			return err
 		}
 		defer c.Release()
-		return f(func(t *trip) error { return t.run(ctx, c.Conn()) })
+		return f(func(t *trip) error { return t.run(patient, c.Conn()) })
 	})
+	s.distrust(ctx, patient)
 	return s.fail(ctx, op, err)
+}
+
+// distrust gives up all connections there are after a call that was given all
+// the time there is: they may lead to the same silence.
+func (s *Store) distrust(caller, call context.Context) {
+	if caller.Err() == nil && errors.Is(call.Err(), context.DeadlineExceeded) {
+		s.readers.Reset()
+		s.writers.Reset()
+	}
 }
