@@ -237,18 +237,18 @@ func (s *Store) connect(ctx context.Context, config *pgxpool.Config) (err error)
 		for i, set := range settings {
 			local[i] = fmt.Sprintf("set_config('%s', '%s', true)", set.name, set.value)
 		}
-		s.settings = "SELECT " + strings.Join(local, ", ")
-	} else {
+		s.settings, settings = "SELECT "+strings.Join(local, ", "), nil
+	}
+	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		registerArrays(c)
 		// Set one by one, and not by the connection itself: a server that does
 		// not know one does without.
-		config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
-			for _, set := range settings {
-				if _, err := c.Exec(ctx, "SET "+set.name+" = "+set.value); err != nil && !answered(err) {
-					return err
-				}
+		for _, set := range settings {
+			if _, err := c.Exec(ctx, "SET "+set.name+" = "+set.value); err != nil && !answered(err) {
+				return err
 			}
-			return nil
 		}
+		return nil
 	}
 	config.MinConns, config.MinIdleConns = 0, 0
 	writers := config.Copy()
