@@ -69,6 +69,7 @@ func (s *Store) List(ctx context.Context, q provider.Query) (provider.Page, erro
 		}
 		list, args := s.selection(&q, limit+1)
 		t := s.trip()
+		t.add(qWalkIndexes)
 		t.each(list, func(rows pgx.Rows) error {
 			in, err := scanInstance(rows)
 			page.Instances = append(page.Instances, in)

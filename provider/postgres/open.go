@@ -275,6 +275,7 @@ func (s *Store) sessionSettings() []setting {
 		{"lock_timeout", fmt.Sprint(ms)},
 		// Planning anew for each array took as long as executing.
 		{"plan_cache_mode", "force_generic_plan"},
+		{"jit", "off"}, // took longer than what it was to make faster
 	}
 	if s.options.NoSync {
 		set = append(set, setting{"synchronous_commit", "off"})

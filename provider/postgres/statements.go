@@ -89,6 +89,7 @@ const (
 	qDefinitionList
 	qGetByKey
 	qGetByID
+	qWalkIndexes
 	qListRecent
 	qListRare
 	qListChildren

@@ -563,6 +563,12 @@ i.key < $2 AND i.status = ANY ($4::smallint[])
 state_columns, i.turn_failure, CASE WHEN octet_length(i.custom_status) <= $14 THEN i.custom_status END,
 	CASE WHEN octet_length(i.outcome) <= $14 THEN i.outcome END
 
+-- A list wants the first rows of an index that fit. The planner, who expects few
+-- to fit, would read all there are and sort them: for the rest of the
+-- transaction it avoids that.
+-- name: WalkIndexes
+SELECT set_config('enable_sort', 'off', true)
+
 -- name: ListRecent
 SELECT list_columns FROM unnest($1::integer[]) AS s(shard) CROSS JOIN LATERAL (
 	SELECT i.* FROM schema.instances i WHERE i.shard = s.shard AND list_filter ORDER BY i.key DESC LIMIT $3

@@ -113,18 +113,16 @@ func TestPlans(t *testing.T) {
 	assert.True(t, explained > 80, "only %d statements explained", explained)
 }
 
-// A claim in front of 200,000 rows that it must not take touches few pages.
-func TestClaimsTouchFewPages(t *testing.T) {
+// A claim in front of 200,000 rows that it must not take touches few pages, and
+// so does a page of a list of 100,000.
+func TestClaimsAndListsTouchFewPages(t *testing.T) {
 	s := open(t, Options{NoSync: true})
 	c := raw(t)
 	fill(t, s, c, 100_000)
 	execute(t, c, "VACUUM")
 	execute(t, c, "SET plan_cache_mode = force_generic_plan")
 	names, pools := []string{"charge"}, []string{""}
-	for _, tt := range []struct {
-		q    statement
-		args []any
-	}{
+	for _, tt := range []selection{
 		{qInstancesDue, []any{[]string{"flow"}, []string{"1"}, s.allShards, 80}},
 		{qInstancesNextDue, []any{[]string{"flow"}, []string{"1"}, s.allShards, nil}},
 		{qInstancesMail, []any{s.allShards, int64(7)}},
@@ -135,11 +133,23 @@ func TestClaimsTouchFewPages(t *testing.T) {
 		{qSessionsWaiting, []any{s.allShards}},
 		{qSessionsOf, []any{s.allShards, int64(7), int64(1)}},
 		{qTasksNextOfSessions, []any{names, pools, s.allShards, slices.Repeat([]string{"taken"}, 16), nil}},
+		selected(s, provider.Query{}),
+		selected(s, provider.Query{Statuses: []provider.Status{provider.Pending}, NamePrefix: "f"}),
+		selected(s, provider.Query{Statuses: []provider.Status{provider.Failed}}),
+		selected(s, provider.Query{TurnFailed: true}),
+		selected(s, provider.Query{Parent: "p"}),
+		selected(s, provider.Query{IDPrefix: "i9999"}),
 	} {
+		tx, err := c.Begin(t.Context())
+		must(t, err)
+		if strings.HasPrefix(s.names[tt.q], "List") {
+			execute(t, c, s.queries[qWalkIndexes])
+		}
 		rows, err := c.Query(t.Context(), "EXPLAIN (ANALYZE, BUFFERS, TIMING off) "+s.queries[tt.q], tt.args...)
 		must(t, err)
 		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		must(t, err)
+		must(t, tx.Rollback(t.Context()))
 		text := strings.Join(plan, "\n")
 		pages := 0
 		for _, m := range regexp.MustCompile(`(?:hit|read)=(\d+)`).FindAllStringSubmatch(regexp.MustCompile(`Buffers: .*`).FindString(text), -1) {
@@ -152,6 +162,17 @@ func TestClaimsTouchFewPages(t *testing.T) {
 			t.Errorf("%s: %d pages in\n%s", s.names[tt.q], pages, text)
 		}
 	}
+}
+
+type selection struct {
+	q    statement
+	args []any
+}
+
+// selected is the statement for a page of ten.
+func selected(s *Store, q provider.Query) selection {
+	statement, args := s.selection(&q, 11)
+	return selection{statement, args}
 }
 
 // Row updates on the hot path touch no indexed column: the turns of a running
