@@ -125,7 +125,7 @@ func (a *surroundings) note(i *provider.Instance) string {
 		}
 		return ""
 	case i.TurnFailure != "":
-		return "turn failed: " + i.TurnFailure
+		return "turn failed: " + brief(i.TurnFailure, 1000)
 	case !i.Status.Runnable():
 		return ""
 	case a.alive == 0 && (i.Owner != 0 || due <= a.now):

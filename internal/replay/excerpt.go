@@ -57,6 +57,8 @@ func (tr *trace) cause(other *trace) Cause {
 		return MapOrder
 	case other != nil:
 		return Unstable
+	case len(tr.recorded) == 0 && tr.steps[0].ev.Kind.Terminal():
+		return Reordered // it ends where it waited
 	case len(tr.recorded) == 0:
 		return Inserted
 	case len(tr.steps) == 0:
@@ -68,6 +70,8 @@ func (tr *trace) cause(other *trace) Cause {
 	switch {
 	case r.key == e.key && r.turn == e.turn:
 		return Changed // it refers to another
+	case e.ev.Kind.Terminal() && !r.ev.Kind.Terminal():
+		return Removed // it ends early
 	case r.key == e.key:
 		return Reordered // in another turn
 	case laterNow > 0 && laterThen > 0:
@@ -224,9 +228,8 @@ func (tr *trace) summary(c Cause, then, now []step, differs bool) string {
 	case Changed:
 		return "what is asked for was changed, " + was + " to " + is
 	case Reordered:
-		r, e := &tr.recorded[0], &tr.steps[0]
-		switch {
-		case r.key != e.key:
+		switch e := &tr.steps[0]; {
+		case len(tr.recorded) > 0 && tr.recorded[0].key != e.key:
 			return "steps were reordered"
 		case e.turn != 0:
 			return "the code waits for less before " + is
