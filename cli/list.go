@@ -124,6 +124,8 @@ func (a *surroundings) note(i *provider.Instance) string {
 			return out.Reason
 		}
 		return ""
+	case i.TurnFailure != "" && !i.Status.Runnable():
+		return brief(i.TurnFailure, 1000)
 	case i.TurnFailure != "":
 		return "turn failed: " + brief(i.TurnFailure, 1000)
 	case !i.Status.Runnable():
