@@ -107,6 +107,7 @@
 //	a name, ID, version or option that cannot be used        ErrInvalid       *InvalidError
 //	the store lacks what the call needs                      ErrNotSupported
 //	a history is of code that is not registered              ErrNotRegistered *ReplayError
+//	the code asks for something else than a history has      ErrNondeterminism *ReplayError
 //
 // An orchestration that was asked to cancel and returns ErrCanceled, wrapped or
 // not, ends as Canceled; any other error ends it as Failed, and so does

@@ -146,33 +146,33 @@ func TestNondeterminismShowsAndWaitsForFixedCode(t *testing.T) {
 	}{
 		"another activity": {
 			func(ctx *durango.Context, _ durango.None) (int, error) { return triple.Call(ctx, 1) },
-			[]string{"nondeterminism in turn 1 at command 1", `recorded ActivityScheduled "double"`, `emitted ActivityScheduled "triple"`, "faults_test.go:"},
+			[]string{"nondeterminism in turn 1 at command 1", `recorded ActivityScheduled "double"`, `emitted ActivityScheduled "triple"`, "faults_test.go:", `likely cause: a name was changed, "double" to "triple"`, `if ctx.Patched("rename-triple") {`},
 		},
 		"one more": {
 			func(ctx *durango.Context, _ durango.None) (int, error) {
 				double.Go(ctx, 1)
 				return double.Call(ctx, 1)
 			},
-			[]string{"nondeterminism in turn 1 at command 2", "recorded nothing more", `emitted ActivityScheduled "double"`, "faults_test.go:"},
+			[]string{"nondeterminism in turn 1 at command 2", "recorded nothing more", `emitted ActivityScheduled "double"`, "faults_test.go:", "likely cause: a step was inserted"},
 		},
 		"returns early": {
 			func(*durango.Context, durango.None) (int, error) { return 7, nil },
-			[]string{"nondeterminism in turn 1 at command 1", `recorded ActivityScheduled "double"`, "emitted Completed"},
+			[]string{"nondeterminism in turn 1 at command 1", `recorded ActivityScheduled "double"`, "emitted Completed", "likely cause: a step was removed"},
 		},
 		"returns where it waited": {
 			func(ctx *durango.Context, _ durango.None) (int, error) { return double.Call(ctx, 1) },
-			[]string{"nondeterminism in turn 2 at command 1", "recorded nothing more", "emitted Completed"},
+			[]string{"nondeterminism in turn 2 at command 1", "recorded nothing more", "emitted Completed", "likely cause: the code waits for less before Completed"},
 		},
 		"waits where it went on": {
 			func(ctx *durango.Context, _ durango.None) (int, error) {
 				_, err := approved.Next(ctx).Await(ctx)
 				return 0, err
 			},
-			[]string{"nondeterminism in turn 1 at command 1", `recorded ActivityScheduled "double"`, "emitted nothing more"},
+			[]string{"nondeterminism in turn 1 at command 1", `recorded ActivityScheduled "double"`, "emitted nothing more", "likely cause: "},
 		},
 		"fails early": {
 			func(*durango.Context, durango.None) (int, error) { return 0, errors.New("must not become the outcome") },
-			[]string{"nondeterminism in turn 1 at command 1", "emitted Failed"},
+			[]string{"nondeterminism in turn 1 at command 1", "emitted Failed", "likely cause: a step was removed"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -64,6 +64,14 @@ type Options struct {
 	// 100 and 5 min; a negative MaxSessions: none.
 	MaxSessions int
 	SessionIdle time.Duration
+	// SuspendIncompatible makes Run check the open instances ([Runtime.Check])
+	// before the node takes work. Those that the code cannot go on with are
+	// suspended, also where another node owns them, with the reason as their
+	// [RunInfo.TurnFailure]; the rest runs. A suspended one goes on when it is
+	// resumed, or when a node that makes this check finds that its code can go
+	// on with it. The check reads every open history, so it takes its time. New
+	// returns [ErrNotSupported] if the store cannot do it.
+	SuspendIncompatible bool
 	// MaxEventSize is the largest payload in bytes. Default, and upper bound:
 	// what the store takes.
 	MaxEventSize int

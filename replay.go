@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/internal/replay"
@@ -16,7 +17,15 @@ const CodeNotRegistered = "durango/not-registered"
 // of one, that the runtime has no code for.
 var ErrNotRegistered error = &sentinel{CodeNotRegistered, "no code is registered for it"}
 
-// ReplayError says where a history and the code for it part.
+// CodeNondeterminism is the code of [ErrNondeterminism].
+const CodeNondeterminism = "durango/nondeterminism"
+
+// ErrNondeterminism says that the code asks for something else than a history
+// records.
+var ErrNondeterminism error = &sentinel{CodeNondeterminism, "the code asks for something else than is recorded"}
+
+// ReplayError says where a history and the code for it part. It matches
+// [ErrNondeterminism] if the code asks for something else than is recorded.
 type ReplayError struct {
 	// Instance is the ID of the instance whose history it is, Execution its
 	// generation, Turn the number of the turn.
@@ -27,6 +36,8 @@ type ReplayError struct {
 	// Err says what differs, with the line of code that did it; or how the code
 	// failed; or it matches [ErrNotRegistered].
 	Err error
+	// Explanation says more about a difference. It is nil where there is none.
+	Explanation *Explanation
 }
 
 func (e *ReplayError) Error() string {
@@ -36,6 +47,12 @@ func (e *ReplayError) Error() string {
 
 // Unwrap returns what went wrong.
 func (e *ReplayError) Unwrap() error { return e.Err }
+
+// Is makes a difference match [ErrNondeterminism].
+func (e *ReplayError) Is(target error) bool {
+	var differs *replay.NondeterminismError
+	return target == ErrNondeterminism && errors.As(e.Err, &differs)
+}
 
 // Replay runs the code registered with r over recorded turns, and checks that
 // it asks for what they record. It tells whether this program could go on with
@@ -55,6 +72,15 @@ func (e *ReplayError) Unwrap() error { return e.Err }
 func (r *Runtime) Replay(ctx context.Context, turns []history.Turn) (warnings []string, err error) {
 	var p replayer
 	defer func() { p.close() }()
+	p.again = func(from int64) iter.Seq[*history.Turn] {
+		return func(yield func(*history.Turn) bool) {
+			for i := range turns {
+				if turns[i].Number >= from && !yield(&turns[i]) {
+					return
+				}
+			}
+		}
+	}
 	for i := range turns {
 		t := &turns[i]
 		if err := ctx.Err(); err != nil {
@@ -75,7 +101,11 @@ func (r *Runtime) Replay(ctx context.Context, turns []history.Turn) (warnings []
 type replayer struct {
 	at       ReplayError // where it is
 	m        *replay.Machine
+	code     replay.Code
+	first    int64 // turn of the execution
 	warnings []string
+	// again yields the turns from a number on, once more.
+	again func(from int64) iter.Seq[*history.Turn]
 }
 
 func (p *replayer) turn(r *Runtime, t *history.Turn) error {
@@ -90,10 +120,26 @@ func (p *replayer) turn(r *Runtime, t *history.Turn) error {
 			return err
 		}
 	}
-	if err := p.m.Replay(t); err != nil {
-		return p.fail(err)
+	err := p.m.Replay(t)
+	if err == nil {
+		return nil
 	}
-	return nil
+	var differs *replay.NondeterminismError
+	if errors.As(err, &differs) {
+		p.at.Explanation = explanation(replay.Explain(p.code, p.execution(), differs))
+	}
+	return p.fail(err)
+}
+
+// execution yields the turns of the execution that is being replayed.
+func (p *replayer) execution() iter.Seq[*history.Turn] {
+	return func(yield func(*history.Turn) bool) {
+		for t := range p.again(p.first) {
+			if t.Execution != p.at.Execution || !yield(t) {
+				return
+			}
+		}
+	}
 }
 
 // begin makes the machine for the execution that t is the first turn of.
@@ -112,7 +158,7 @@ func (p *replayer) begin(r *Runtime, t *history.Turn) error {
 	if code == nil {
 		return p.fail(ErrNotRegistered)
 	}
-	p.m = replay.New(code)
+	p.m, p.code, p.first = replay.New(code), code, t.Number
 	return nil
 }
 

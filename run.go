@@ -129,7 +129,7 @@ const (
 	StatusFailed      = Status(provider.Failed)
 	StatusCanceled    = Status(provider.Canceled)
 	StatusTerminated  = Status(provider.Terminated)
-	StatusSuspended   = Status(provider.Suspended)   // by an operator
+	StatusSuspended   = Status(provider.Suspended)   // by an operator, or by Options.SuspendIncompatible
 	StatusQuarantined = Status(provider.Quarantined) // by policy
 )
 
@@ -158,7 +158,8 @@ type RunInfo struct {
 	status       storedStatus
 	// TurnFailure is why the last turn could not be committed, empty when it
 	// was. The instance is not lost: the turn is tried again, and goes on once
-	// the code is fixed.
+	// the code is fixed. Of an instance that Options.SuspendIncompatible has
+	// suspended it says why.
 	TurnFailure   string
 	TurnFailureAt time.Time
 	// WaitingSince is since when the instance could run and no node has taken

@@ -18,6 +18,7 @@ import (
 type Runtime struct {
 	engine *engine.Engine
 	env    *environment
+	gated  bool // Options.SuspendIncompatible
 
 	mu      sync.Mutex
 	names   map[string]bool // what is registered
@@ -41,8 +42,14 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new runtime: %w", fromStore(err))
 	}
+	if o.SuspendIncompatible {
+		_, holds := store.(provider.Holder)
+		if _, lists := store.(provider.Inspector); !holds || !lists {
+			return nil, fmt.Errorf("new runtime: SuspendIncompatible: %w", ErrNotSupported)
+		}
+	}
 	e.Register(nil, builtin())
-	return &Runtime{engine: e, env: newEnvironment(e.Client(), &o), names: map[string]bool{}}, nil
+	return &Runtime{engine: e, env: newEnvironment(e.Client(), &o), gated: o.SuspendIncompatible, names: map[string]bool{}}, nil
 }
 
 func newEnvironment(c *engine.Client, o *Options) *environment {
@@ -177,7 +184,8 @@ func (r *registry) claim(key string) bool {
 
 // Run runs the node until ctx ends, then stops claiming, lets running
 // activities finish or gives them back, and returns nil. It returns an error
-// when the node cannot join the store. It may be called once.
+// when the node cannot join the store, or not make the check of
+// [Options].SuspendIncompatible. It may be called once.
 func (r *Runtime) Run(ctx context.Context) error {
 	r.mu.Lock()
 	if r.running {
@@ -186,6 +194,14 @@ func (r *Runtime) Run(ctx context.Context) error {
 	}
 	r.running = true
 	r.mu.Unlock()
+	if r.gated {
+		if err := r.gate(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil // told to end before it had begun
+			}
+			return fmt.Errorf("run: %w", err)
+		}
+	}
 	if err := r.engine.Run(ctx); err != nil {
 		return fmt.Errorf("run: %w", fromStore(err))
 	}

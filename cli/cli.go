@@ -89,7 +89,7 @@ func Command(rt *durango.Runtime) *cobra.Command {
 		exitCodesTopic(),
 	)
 	if rt != nil {
-		root.AddCommand(a.workerCommand())
+		root.AddCommand(a.checkCommand(), a.workerCommand())
 	}
 	return root
 }

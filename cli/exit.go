@@ -24,6 +24,7 @@ const (
 	ExitStore         = 7
 	ExitNotRunning    = 8
 	ExitSick          = 9
+	ExitIncompatible  = 10
 	ExitInterrupted   = 130
 )
 
@@ -42,6 +43,7 @@ var kinds = []struct {
 	{ExitStore, "store", "the store does not exist or cannot be opened"},
 	{ExitNotRunning, "not-running", "the instance has ended and takes no more messages, or nobody waits for the token"},
 	{ExitSick, "sick", "doctor: something is sick"},
+	{ExitIncompatible, "incompatible", "check: an instance cannot go on with this program"},
 	{ExitInterrupted, "interrupted", "a signal ended the command"},
 }
 
@@ -83,6 +85,8 @@ func ExitCode(err error) int {
 		return ExitTimeout
 	case errors.Is(err, errSick):
 		return ExitSick
+	case errors.Is(err, errIncompatible):
+		return ExitIncompatible
 	case errors.Is(err, context.Canceled):
 		return ExitInterrupted
 	}

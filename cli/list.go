@@ -124,8 +124,10 @@ func (a *surroundings) note(i *provider.Instance) string {
 			return out.Reason
 		}
 		return ""
+	case i.TurnFailure != "" && !i.Status.Runnable():
+		return brief(i.TurnFailure, 1000)
 	case i.TurnFailure != "":
-		return "turn failed: " + i.TurnFailure
+		return "turn failed: " + brief(i.TurnFailure, 1000)
 	case !i.Status.Runnable():
 		return ""
 	case a.alive == 0 && (i.Owner != 0 || due <= a.now):

@@ -127,10 +127,16 @@ func shop() int {
 		return cli.ExitStore
 	}
 	defer store.Close()
-	rt, err := durango.New(store, durango.Options{Name: "till-1", MinBackoff: time.Minute})
+	rt, err := durango.New(store, durango.Options{
+		Name: "till-1", MinBackoff: time.Minute, SuspendIncompatible: os.Getenv("SHOP_SUSPENDS") != "",
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "shop:", err)
 		return cli.ExitFailure
+	}
+	if os.Getenv("SHOP_IS_NEW") != "" {
+		rt.Register(hello, approveNew)
+		return cli.Main(rt)
 	}
 	rt.Register(hello, approve, decline, broken, counter, stuck, hang, cart, asking, ask)
 	return cli.Main(rt)
@@ -150,6 +156,18 @@ var (
 		}
 		by, err := approved.Next(ctx).Await(ctx)
 		return "approved by " + by, err
+	})
+	// approveNew asks for more than approve did.
+	approveNew = durango.DefineOrchestration("approve", func(ctx *durango.Context, _ durango.None) (string, error) {
+		if err := ctx.SetStatus("waiting for a person"); err != nil {
+			return "", err
+		}
+		name, err := greet.Call(ctx, "person")
+		if err != nil {
+			return "", err
+		}
+		by, err := approved.Next(ctx).Await(ctx)
+		return name + " approved by " + by, err
 	})
 	decline = durango.DefineOrchestration("decline", func(_ *durango.Context, cents int) (durango.None, error) {
 		return durango.None{}, fmt.Errorf("buy: %w", poor.New(cents, "not enough money"))

@@ -306,7 +306,9 @@ func (v *showView) write(w io.Writer, in *provider.Instance, around *surrounding
 			field(name, strings.TrimSpace(f.Message+" "+bracket(f.Code)+bracket(f.Type)))
 		}
 	}
-	if i.TurnFailure != "" {
+	if i.TurnFailure != "" && in.Status == provider.Suspended {
+		fmt.Fprintf(w, "\nIt was stopped at %s:\n%s\n", clock(in.FailedAt), indent(lines(i.TurnFailure), "  "))
+	} else if i.TurnFailure != "" {
 		fmt.Fprintf(w, "\nThe last turn failed at %s (attempts: %d); it is tried again:\n%s\n",
 			clock(in.FailedAt), i.Attempts, indent(lines(i.TurnFailure), "  "))
 	} else if i.Outcome == nil {

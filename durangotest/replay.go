@@ -54,9 +54,18 @@ func (e *Env) CheckReplay(ids ...string) {
 			err = replayPrefixes(rt, turns)
 		}
 		if err != nil {
-			e.t.Errorf("check replay of instance %q: %v", rows[i].ID, err)
+			e.t.Errorf("check replay of instance %q: %v%s", rows[i].ID, err, explained(err))
 		}
 	}
+}
+
+// explained is what there is to say about a difference, below the error.
+func explained(err error) string {
+	var where *durango.ReplayError
+	if !errors.As(err, &where) || where.Explanation == nil {
+		return ""
+	}
+	return "\n\n" + where.Explanation.String()
 }
 
 // maxReplayed bounds the turns that are replayed of one execution. Prefixes are
@@ -123,7 +132,7 @@ func Replay(t testing.TB, files string, definitions ...durango.Registrable) {
 			}
 		}
 		if err != nil {
-			t.Errorf("replay %s: %v", path, err)
+			t.Errorf("replay %s: %v%s", path, err, explained(err))
 		}
 	}
 }

@@ -195,6 +195,12 @@ func (w *world) Resume(ctx context.Context, t provider.Target) error {
 	return err
 }
 
+// Hold implements [provider.Holder].
+func (w *world) Hold(ctx context.Context, t provider.Target, reason string) error {
+	_, err := after(w, 0, w.Store.Hold(ctx, t, reason))
+	return err
+}
+
 // Delete implements [provider.Inspector].
 func (w *world) Delete(ctx context.Context, t provider.Target, force bool) error {
 	_, err := after(w, 0, w.Store.Delete(ctx, t, force))

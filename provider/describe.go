@@ -38,6 +38,8 @@ type Capabilities struct {
 	Watch bool
 	// DetectsExit: a node whose process has ended is reported as Gone.
 	DetectsExit bool
+	// Hold: the store is a Holder.
+	Hold bool
 }
 
 // Negotiate returns the highest version that both sides speak, preferring

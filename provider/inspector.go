@@ -37,6 +37,16 @@ type Inspector interface {
 	Delete(ctx context.Context, t Target, force bool) error
 }
 
+// Holder is implemented by stores that keep why an instance is suspended:
+// Capabilities.Hold.
+type Holder interface {
+	// Hold is Suspend of an instance that may run, and stores the reason as its
+	// TurnFailure. One that may not run is left as it is. An empty reason is the
+	// opposite: Resume of an instance that is Suspended, with TurnFailure
+	// cleared; another one is left as it is.
+	Hold(ctx context.Context, t Target, reason string) error
+}
+
 // Query selects instances. Zero fields select everything.
 type Query struct {
 	Statuses   []Status

@@ -88,7 +88,7 @@ type Instance struct {
 	CreatedAt, UpdatedAt int64
 	ClosedAt             int64 // zero while open
 	// TurnFailure is the last failure of a turn since the last turn that
-	// succeeded, FailedAt its time.
+	// succeeded, or why the instance is held (Holder); FailedAt is its time.
 	TurnFailure string
 	FailedAt    int64
 

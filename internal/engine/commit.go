@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/durango-go/durango/internal/replay"
 	"github.com/durango-go/durango/provider"
 )
 
@@ -393,10 +394,15 @@ func (e *Engine) failTurn(x *execution, err error) {
 	e.submit(x)
 }
 
-// failureText is what people see of a turn's failure: at most 16 KiB.
+// failureText is what people see of a turn's failure: its error in the first
+// line, and an explanation below if there is one; at most 16 KiB.
 func failureText(err error) string {
 	const limit = 16 << 10
 	text := err.Error()
+	var differs *replay.NondeterminismError
+	if errors.As(err, &differs) && differs.Explanation != nil {
+		text += "\n\n" + differs.Explanation.Text
+	}
 	if len(text) > limit {
 		text = text[:limit] + " … (cut)"
 	}

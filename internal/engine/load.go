@@ -174,6 +174,7 @@ func (e *Engine) rebuild(x *execution, l *provider.Loaded) error {
 		next := e.nextPage(x.key, page)
 		for i := range page.Turns {
 			if err := e.replayTurn(x, &decoder, &page.Turns[i]); err != nil {
+				e.explain(x, err)
 				return err
 			}
 		}

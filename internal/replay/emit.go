@@ -104,11 +104,13 @@ func (m *Machine) record(cmd *history.Event) *history.Event {
 	}
 	m.skipPatches()
 	if m.next == len(m.recorded) || !same(&m.recorded[m.next], cmd) {
-		m.differ(cmd)
-		return nil
+		return m.differ(cmd)
 	}
 	rec := &m.recorded[m.next]
 	m.next++
+	if m.trace != nil {
+		m.trace.agree(rec, cmd)
+	}
 	if cmd.Kind != history.ValueRecorded && !m.alike(rec, cmd) {
 		m.warn(rec)
 	}
@@ -140,8 +142,16 @@ func (m *Machine) warn(rec *history.Event) {
 }
 
 // differ ends the machine with the difference at the next recorded command.
-// cmd is nil if the code emitted nothing more.
-func (m *Machine) differ(cmd *history.Event) {
+// cmd is nil if the code emitted nothing more. While the difference is being
+// explained the code goes on with what differ returns.
+func (m *Machine) differ(cmd *history.Event) *history.Event {
+	if m.trace != nil {
+		m.trace.part(cmd)
+		if cmd == nil {
+			return nil
+		}
+		return m.trace.stray(cmd)
+	}
 	err := &NondeterminismError{Turn: m.turn, Index: m.next}
 	if m.next < len(m.recorded) {
 		rec := m.recorded[m.next]
@@ -155,4 +165,5 @@ func (m *Machine) differ(cmd *history.Event) {
 		}
 	}
 	m.fail(err)
+	return nil
 }

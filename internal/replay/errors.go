@@ -19,6 +19,8 @@ type NondeterminismError struct {
 	// At is the file and line of the user's code that emitted it, or empty if
 	// no line did: the code had returned, or a request to cancel did it.
 	At string
+	// Explanation, unless nil, says more. It is not part of the text.
+	Explanation *Explanation
 }
 
 func (e *NondeterminismError) Error() string {

@@ -40,6 +40,7 @@ type Machine struct {
 	next      int             // index of the next one expected
 	commands  []history.Event // emitted by the live turn
 	warnings  []string
+	trace     *trace // unless nil: a difference is being explained
 
 	started   bool
 	start     history.Event

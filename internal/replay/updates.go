@@ -62,6 +62,10 @@ func (m *Machine) request(i int, e *history.Event) {
 		return
 	case m.replaying:
 		if h == nil || m.final != nil {
+			if m.trace != nil {
+				m.trace.refuse(e)
+				return
+			}
 			recorded := *e
 			m.fail(&NondeterminismError{Turn: m.turn, Index: m.next, Recorded: &recorded})
 			return

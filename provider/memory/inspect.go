@@ -202,6 +202,30 @@ func (s *Store) Resume(ctx context.Context, t provider.Target) error {
 	})
 }
 
+// Hold implements [provider.Holder].
+func (s *Store) Hold(ctx context.Context, t provider.Target, reason string) error {
+	return s.operate(ctx, "hold", t, func(now int64, in *instance) error {
+		row := &in.row
+		switch {
+		case reason != "" && row.Status.Runnable():
+			row.Status, row.Owner, row.TurnFailure, row.FailedAt = provider.Suspended, 0, reason, now
+		case reason == "" && row.Status == provider.Suspended:
+			row.Status = provider.Running
+			if row.NextTurn == 1 {
+				row.Status = provider.Pending
+			}
+			if row.FailedAt != 0 {
+				row.NotBefore = 0
+			}
+			row.Attempts, row.TurnFailure, row.FailedAt = 0, "", 0
+		default:
+			return nil
+		}
+		row.UpdatedAt, row.WakeAt = now, row.ComputeWakeAt(now)
+		return nil
+	})
+}
+
 // operate runs f on an open instance.
 func (s *Store) operate(ctx context.Context, op string, t provider.Target, f func(now int64, in *instance) error) error {
 	now, err := s.begin(ctx, op)

@@ -62,7 +62,8 @@ func (s *Store) Describe(ctx context.Context) (provider.Description, error) {
 	defer s.mu.Unlock()
 	return provider.Description{
 		Name: "memory", Version: "1", Contract: provider.Supported,
-		Durability: "memory", MaxEventSize: s.MaxEventSize, Now: now,
+		Capabilities: provider.Capabilities{Hold: true},
+		Durability:   "memory", MaxEventSize: s.MaxEventSize, Now: now,
 	}, nil
 }
 

@@ -47,6 +47,31 @@ func (s *Store) Resume(ctx context.Context, to provider.Target) error {
 	})
 }
 
+// Hold implements [provider.Holder].
+func (s *Store) Hold(ctx context.Context, to provider.Target, reason string) error {
+	return s.operate(ctx, "hold", to, func(t *txn, e *entry) error {
+		switch {
+		case reason != "" && e.Status.Runnable():
+			e.Status, e.Owner, e.FailedAt, e.failure = provider.Suspended, 0, t.now, []byte(reason)
+		case reason == "" && e.Status == provider.Suspended:
+			e.Status = provider.Running
+			if e.NextTurn == 1 {
+				e.Status = provider.Pending
+			}
+			if e.FailedAt != 0 {
+				e.NotBefore = 0
+			}
+			e.Attempts, e.FailedAt = 0, 0
+		default:
+			return nil
+		}
+		e.UpdatedAt = t.now
+		t.touch(e, changedState)
+		t.wake(e)
+		return nil
+	})
+}
+
 // operate runs f on an open instance.
 func (s *Store) operate(ctx context.Context, op string, to provider.Target, f func(t *txn, e *entry) error) error {
 	var refused error

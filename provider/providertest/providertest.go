@@ -87,6 +87,7 @@ var topics = []struct {
 	{"Death", deathCases},
 	{"Terminate", terminateCases},
 	{"Suspend", suspendCases},
+	{"Hold", holdCases},
 	{"Delete", deleteCases},
 	{"Outcomes", outcomeCases},
 	{"Inspector", inspectorCases},

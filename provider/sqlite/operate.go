@@ -46,6 +46,37 @@ func (s *Store) Resume(ctx context.Context, t provider.Target) error {
 	})
 }
 
+// Hold implements [provider.Holder].
+func (s *Store) Hold(ctx context.Context, t provider.Target, reason string) error {
+	return s.operate(ctx, "hold", t, func(w *writer, e *entry) (refused, err error) {
+		switch {
+		case reason != "" && e.Status.Runnable():
+			e.Status, e.Owner, e.FailedAt = provider.Suspended, 0, w.now
+			st := w.c.query(qNotesFailure, int64(e.Key))
+			st.BindText(2, reason)
+			if err := run(st); err != nil {
+				return nil, err
+			}
+			e.extras |= hasNotes
+		case reason == "" && e.Status == provider.Suspended:
+			e.Status = provider.Running
+			if e.NextTurn == 1 {
+				e.Status = provider.Pending
+			}
+			if e.FailedAt != 0 {
+				e.NotBefore = 0
+			}
+			e.Attempts, e.FailedAt = 0, 0
+		default:
+			return nil, nil
+		}
+		e.UpdatedAt = w.now
+		w.touch(e, changedOwner)
+		w.wake(e)
+		return nil, nil
+	})
+}
+
 // operate runs f on an open instance.
 func (s *Store) operate(ctx context.Context, op string, t provider.Target, f func(w *writer, e *entry) (refused, err error)) error {
 	var refused error
