@@ -101,7 +101,12 @@ type Report struct {
 // by what the report keeps. Check returns [ErrNotSupported] if the store cannot
 // list its instances, and with any other error what it has found so far.
 func (r *Runtime) Check(ctx context.Context, o CheckOptions) (Report, error) {
-	c := checker{r: r, o: o, groups: map[[2]string]*CheckedGroup{}}
+	return r.check(ctx, o, true)
+}
+
+// check is Check. Without guess it runs no code with made-up results.
+func (r *Runtime) check(ctx context.Context, o CheckOptions, guess bool) (Report, error) {
+	c := checker{r: r, o: o, guess: guess, groups: map[[2]string]*CheckedGroup{}}
 	if o.Concurrency <= 0 {
 		c.o.Concurrency = runtime.GOMAXPROCS(0)
 	}
@@ -120,8 +125,9 @@ func (r *Runtime) Check(ctx context.Context, o CheckOptions) (Report, error) {
 
 // checker is a check under way.
 type checker struct {
-	r *Runtime
-	o CheckOptions
+	r     *Runtime
+	o     CheckOptions
+	guess bool
 
 	mu     sync.Mutex
 	groups map[[2]string]*CheckedGroup
@@ -239,7 +245,7 @@ func (c *checker) group(name, version string) *CheckedGroup {
 // instance has ended meanwhile.
 func (c *checker) replay(ctx context.Context, row *provider.Instance, f *Finding) (ended bool, err error) {
 	h := pages{ctx: ctx, store: c.r.Store(), row: row}
-	p := replayer{again: func(turn int64) iter.Seq[*history.Turn] {
+	p := replayer{guess: c.guess, again: func(turn int64) iter.Seq[*history.Turn] {
 		again := pages{ctx: ctx, store: h.store, row: row}
 		return again.from(turn)
 	}}

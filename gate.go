@@ -21,7 +21,7 @@ const maxReason = 16 << 10
 func (r *Runtime) gate(ctx context.Context) error {
 	holder := r.Store().(provider.Holder) // New has looked
 	suspended, resumed := 0, 0
-	report, err := r.Check(ctx, CheckOptions{Each: func(f *Finding) error {
+	report, err := r.check(ctx, CheckOptions{Each: func(f *Finding) error {
 		reason := ""
 		switch {
 		case f.Verdict == Incompatible && provider.Status(f.Status).Runnable():
@@ -39,7 +39,7 @@ func (r *Runtime) gate(ctx context.Context) error {
 			return nil // it has ended meanwhile
 		}
 		return err
-	}})
+	}}, false)
 	if err != nil {
 		return err
 	}

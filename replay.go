@@ -70,7 +70,7 @@ func (e *ReplayError) Is(target error) bool {
 // that is no error, but unless a type has changed it means that the code is
 // not deterministic.
 func (r *Runtime) Replay(ctx context.Context, turns []history.Turn) (warnings []string, err error) {
-	var p replayer
+	p := replayer{guess: true}
 	defer func() { p.close() }()
 	p.again = func(from int64) iter.Seq[*history.Turn] {
 		return func(yield func(*history.Turn) bool) {
@@ -106,6 +106,8 @@ type replayer struct {
 	warnings []string
 	// again yields the turns from a number on, once more.
 	again func(from int64) iter.Seq[*history.Turn]
+	// guess lets an explanation run code with made-up results.
+	guess bool
 }
 
 func (p *replayer) turn(r *Runtime, t *history.Turn) error {
@@ -126,7 +128,7 @@ func (p *replayer) turn(r *Runtime, t *history.Turn) error {
 	}
 	var differs *replay.NondeterminismError
 	if errors.As(err, &differs) {
-		p.at.Explanation = explanation(replay.Explain(p.code, p.execution(), differs))
+		p.at.Explanation = explanation(replay.Explain(p.code, p.execution(), differs, p.guess))
 	}
 	return p.fail(err)
 }

@@ -39,5 +39,5 @@ func (e *Engine) explain(x *execution, err error) {
 			}
 			more = page.MoreTurns
 		}
-	}, differs)
+	}, differs, false)
 }

@@ -71,6 +71,7 @@ type trace struct {
 
 	asked  []string // the patches that the execution knows
 	astray bool     // it goes on behind the turn of the difference
+	guess  bool     // results may be made up
 	madeUp int
 
 	otherTimes, otherPayloads int // that agreed but for that
@@ -78,12 +79,14 @@ type trace struct {
 
 // Explain says how code and the turns of one execution, up to the last that are
 // known, part. It runs the code again, several times. err is the difference
-// that was found when it ran before.
-func Explain(code Code, turns iter.Seq[*history.Turn], err *NondeterminismError) *Explanation {
+// that was found when it ran before. With guess it makes up empty results for
+// what was never asked for, and so sees further; but code that computes with
+// them may not end, which nobody can help.
+func Explain(code Code, turns iter.Seq[*history.Turn], err *NondeterminismError, guess bool) *Explanation {
 	var kept []*history.Turn
 	var first *trace
 	whole := true
-	first = follow(code, func(yield func(*history.Turn) bool) {
+	first = follow(code, guess, func(yield func(*history.Turn) bool) {
 		for t := range turns {
 			if whole = whole && len(kept) < maxTried; whole {
 				kept = append(kept, t)
@@ -97,7 +100,7 @@ func Explain(code Code, turns iter.Seq[*history.Turn], err *NondeterminismError)
 	})
 	var other *trace // one that did something else
 	for i := 0; i < maxAgain && whole && other == nil; i++ {
-		if again := follow(code, slices.Values(kept)); !again.alike(first) {
+		if again := follow(code, guess, slices.Values(kept)); !again.alike(first) {
 			other = again
 		}
 	}
@@ -120,9 +123,9 @@ func appendStep(steps []step, turn int64, e *history.Event, at string) []step {
 }
 
 // follow replays the turns, and goes on beyond the difference.
-func follow(code Code, turns iter.Seq[*history.Turn]) *trace {
+func follow(code Code, guess bool, turns iter.Seq[*history.Turn]) *trace {
 	m := New(code)
-	tr := &trace{m: m}
+	tr := &trace{m: m, guess: guess}
 	defer func() {
 		tr.asked = slices.Sorted(maps.Keys(m.patches))
 		m.Close()
@@ -329,6 +332,9 @@ func (tr *trace) makeUp() bool {
 			e.Kind = history.ChildCompleted
 		case history.TimerSet:
 			e.Kind, e.Payload = history.TimerFired, nil
+		}
+		if e.Payload != nil && !tr.guess {
+			continue
 		}
 		if e.Kind != 0 && tr.m.answered(&e) != nil && !tr.expected(&tr.steps[i]) {
 			tr.take(e, tr.m.now)
