@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 }
 
 var tinySizes = sizes{
-	Warm: 20 * time.Millisecond, Window: 80 * time.Millisecond, InFlight: []int{1, 8}, FanOut: []int{2}, Width: 20,
+	Warm: 20 * time.Millisecond, WarmLimit: 5 * time.Second, Window: 80 * time.Millisecond,
+	InFlight: []int{1, 8}, Hello: []int{2}, FanOut: []int{2}, Width: 20,
 	Long: []int{50}, Timers: 20, Sleep: 50 * time.Millisecond, Events: 20, Starts: 50,
 	Idle: 20, IdleRelease: 50 * time.Millisecond, IdleSettle: 150 * time.Millisecond, IdleWindow: 100 * time.Millisecond,
 	Replay: 100, EvictInstances: 30, EvictRounds: 3, EvictHot: 2, Backlog: []int{0, 500}, Timeout: time.Minute,

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	workloadNames = []string{"bare", "seq", "fanout", "long", "timer", "event", "start", "idle", "replay", "evict", "backlog"}
+	workloadNames = []string{"bare", "seq", "hello", "fanout", "long", "timer", "event", "start", "idle", "replay", "evict", "backlog"}
 	storeNames    = []string{"sqlite", "sqlite-normal", "postgres", "memory"}
 )
 
@@ -18,9 +18,11 @@ var (
 type sizes struct {
 	// Warm and Window are of the workloads that run for a time, not a number.
 	Warm, Window time.Duration
-	InFlight     []int // seq and bare
-	FanOut       []int // orchestrations in flight
-	Width        int   // activities of each
+	WarmLimit    time.Duration // what Warm is extended by at most, see sustain
+	InFlight     []int         // seq and bare
+	Hello        []int         // orchestrations in flight
+	FanOut       []int         // orchestrations in flight
+	Width        int           // activities of each
 	Long         []int
 	Timers       int
 	Sleep        time.Duration
@@ -38,14 +40,16 @@ type sizes struct {
 }
 
 var fullSizes = sizes{
-	Warm: 500 * time.Millisecond, Window: 2 * time.Second, InFlight: []int{1, 64, 512}, FanOut: []int{8, 20}, Width: 100,
+	Warm: 500 * time.Millisecond, WarmLimit: 10 * time.Second, Window: 2 * time.Second,
+	InFlight: []int{1, 64, 512}, Hello: []int{1, 64}, FanOut: []int{8, 20}, Width: 100,
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
 	Idle: 2000, IdleSettle: 15 * time.Second, IdleWindow: 10 * time.Second,
 	Replay: 50_000, EvictInstances: 1000, EvictRounds: 10, EvictHot: 10, Backlog: []int{0, 100_000}, Timeout: 5 * time.Minute,
 }
 
 var quickSizes = sizes{
-	Warm: 200 * time.Millisecond, Window: 500 * time.Millisecond, InFlight: []int{1, 64, 512}, FanOut: []int{8, 20}, Width: 100,
+	Warm: 200 * time.Millisecond, WarmLimit: 2 * time.Second, Window: 500 * time.Millisecond,
+	InFlight: []int{1, 64, 512}, Hello: []int{1, 64}, FanOut: []int{8, 20}, Width: 100,
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
 	Idle: 2000, IdleRelease: time.Second, IdleSettle: 3 * time.Second, IdleWindow: 3 * time.Second,
 	Replay: 10_000, EvictInstances: 1000, EvictRounds: 3, EvictHot: 10, Backlog: []int{0, 20_000}, Timeout: 60 * time.Second,
@@ -81,6 +85,9 @@ type env struct {
 	sizes
 	dir   string // its own, empty
 	store string
+	// abandon leaves the calls under way behind when a window is over: the
+	// process ends.
+	abandon bool
 }
 
 func (b *benchmark) measure(ctx context.Context, s sizes, parent string) (*Sample, error) {
@@ -123,6 +130,12 @@ func plan(workloads, stores []string, s sizes) []*benchmark {
 						against: "seq/1/" + store, run: func(e *env) (*Sample, error) { return runLong(e, steps) }})
 				}
 			}
+		}
+	}
+	for _, n := range s.Hello {
+		for _, store := range stores {
+			add(benchmark{workload: "hello", name: fmt.Sprint(n), store: store, unit: "orchestrations",
+				run: func(e *env) (*Sample, error) { return runHello(e, n) }})
 		}
 	}
 	for _, store := range stores {
