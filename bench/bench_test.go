@@ -37,7 +37,7 @@ var tinySizes = sizes{
 // machine.
 func TestWorkloads(t *testing.T) {
 	samples := map[string]*Sample{}
-	benchmarks := plan(nil, storeNames, tinySizes)
+	benchmarks := plan(nil, storeNames, nil, tinySizes)
 	for _, b := range benchmarks {
 		t.Run(b.id(), func(t *testing.T) {
 			s, err := b.measure(t.Context(), tinySizes, t.TempDir())
@@ -97,13 +97,13 @@ func TestWorkloads(t *testing.T) {
 // TestTargetsHaveRows keeps the table of targets and the plan together.
 func TestTargetsHaveRows(t *testing.T) {
 	ids := map[string]bool{}
-	for _, b := range plan(nil, storeNames, fullSizes) {
+	for _, b := range plan(nil, storeNames, peerNames(), fullSizes) {
 		if ids[b.id()] {
 			t.Errorf("two benchmarks are called %s", b.id())
 		}
 		ids[b.id()] = true
 	}
-	for _, b := range plan(nil, storeNames, fullSizes) {
+	for _, b := range plan(nil, storeNames, peerNames(), fullSizes) {
 		if b.against != "" && !ids[b.against] {
 			t.Errorf("%s is compared with %s, which there is not", b.id(), b.against)
 		}
@@ -211,7 +211,7 @@ func TestParse(t *testing.T) {
 	if err != nil || c.rounds != 1 || !slices.Equal(c.workloads, []string{"seq", "idle"}) || !slices.Equal(c.stores, []string{"memory"}) {
 		t.Errorf("%+v, %v", c, err)
 	}
-	for _, b := range plan(c.workloads, c.stores, quickSizes) {
+	for _, b := range plan(c.workloads, c.stores, nil, quickSizes) {
 		if b.workload != "seq" && b.workload != "idle" || b.store != "memory" {
 			t.Errorf("%s was not asked for", b.id())
 		}

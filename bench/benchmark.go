@@ -59,6 +59,8 @@ var quickSizes = sizes{
 type benchmark struct {
 	workload, name string
 	store          string // empty: none
+	peer           *peer  // nil: durango, or no engine
+	cannot         string // why it is not run; empty: it is
 	unit           string // what is counted
 	once           bool   // too long to be repeated in every round
 	// batch is set when a fixed amount is measured, so that its wall time says
@@ -71,12 +73,20 @@ type benchmark struct {
 
 func (b *benchmark) id() string {
 	id := b.workload
-	for _, s := range []string{b.name, b.store} {
+	for _, s := range []string{b.name, b.store, b.system()} {
 		if s != "" {
 			id += "/" + s
 		}
 	}
 	return id
+}
+
+// system is the name of the peer; empty if it is none.
+func (b *benchmark) system() string {
+	if b.peer == nil {
+		return ""
+	}
+	return b.peer.name
 }
 
 // env is what a measurement has to work with.
@@ -111,9 +121,18 @@ func (b *benchmark) measure(ctx context.Context, s sizes, parent string) (*Sampl
 
 // plan lists the benchmarks in the order in which a round runs them: what is
 // compared runs side by side.
-func plan(workloads, stores []string, s sizes) []*benchmark {
+func plan(workloads, stores, systems []string, s sizes) []*benchmark {
 	var all []*benchmark
 	add := func(b benchmark) { all = append(all, &b) }
+	others := func(workload string, n int, store, unit, against string) {
+		for _, p := range peers {
+			if slices.Contains(systems, p.name) && slices.Contains(p.stores, store) {
+				add(benchmark{workload: workload, name: fmt.Sprint(n), store: store, peer: p, unit: unit, against: against,
+					cannot: p.why(workload, store), run: func(e *env) (*Sample, error) { return runPeer(e, p, workload, n) }})
+			}
+		}
+	}
+	add(benchmark{workload: "bare", name: "fdatasync", unit: "activities", run: runFlushes})
 	for _, n := range s.InFlight {
 		for _, store := range stores {
 			name, bare := fmt.Sprint(n), ""
@@ -124,6 +143,7 @@ func plan(workloads, stores []string, s sizes) []*benchmark {
 			}
 			add(benchmark{workload: "seq", name: name, store: store, unit: "activities", against: bare,
 				run: func(e *env) (*Sample, error) { return runSeq(e, n) }})
+			others("seq", n, store, "activities", bare)
 			if n == 1 {
 				for _, steps := range s.Long {
 					add(benchmark{workload: "long", name: fmt.Sprint(steps), store: store, unit: "activities", batch: true,
@@ -136,12 +156,14 @@ func plan(workloads, stores []string, s sizes) []*benchmark {
 		for _, store := range stores {
 			add(benchmark{workload: "hello", name: fmt.Sprint(n), store: store, unit: "orchestrations",
 				run: func(e *env) (*Sample, error) { return runHello(e, n) }})
+			others("hello", n, store, "orchestrations", "")
 		}
 	}
 	for _, store := range stores {
 		for _, n := range s.FanOut {
 			add(benchmark{workload: "fanout", name: fmt.Sprint(n), store: store, unit: "activities",
 				run: func(e *env) (*Sample, error) { return runFanOut(e, n) }})
+			others("fanout", n, store, "activities", "")
 		}
 		add(benchmark{workload: "start", name: "no node", store: store, unit: "starts", batch: true,
 			run: func(e *env) (*Sample, error) { return runStart(e, false) }})

@@ -32,6 +32,7 @@ type config struct {
 	quick      bool
 	workloads  []string // empty: all
 	stores     []string
+	peers      []string
 	jsonFile   string
 	rounds     int
 	dir        string
@@ -41,11 +42,12 @@ type config struct {
 
 func parse(args []string) (config, error) {
 	var c config
-	var workloads, stores string
+	var workloads, stores, peers string
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.BoolVar(&c.quick, "quick", false, "small sizes and one round: shows that it works, not how fast")
 	f.StringVar(&workloads, "workload", "", "comma-separated: "+strings.Join(workloadNames, ",")+" (default all)")
 	f.StringVar(&stores, "store", strings.Join(storeNames, ","), "comma-separated stores")
+	f.StringVar(&peers, "peers", strings.Join(peerNames(), ","), "comma-separated peers; none without")
 	f.IntVar(&c.backlog, "backlog", 0, "sleeping instances of the backlog (default 100000, with -quick 20000)")
 	f.StringVar(&c.jsonFile, "json", "", "also write everything measured to this file")
 	f.IntVar(&c.rounds, "rounds", 0, "interleaved rounds (default 5, with -quick 1)")
@@ -73,6 +75,9 @@ func parse(args []string) (config, error) {
 	}
 	c.workloads = list(workloads, "workload", workloadNames)
 	c.stores = list(stores, "store", storeNames)
+	if peers != "none" {
+		c.peers = list(peers, "peer", peerNames())
+	}
 	if c.rounds < 0 {
 		problems = append(problems, errors.New("-rounds is negative"))
 	}
@@ -136,7 +141,7 @@ func run(args []string) (err error) {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	benchmarks := plan(c.workloads, c.stores, s)
+	benchmarks := plan(c.workloads, c.stores, c.peers, s)
 	if len(benchmarks) == 0 {
 		return errors.New("nothing to measure with these workloads and stores")
 	}
@@ -170,7 +175,7 @@ func measure(ctx context.Context, plan []*benchmark, s sizes, dir string, result
 			if ctx.Err() != nil {
 				return
 			}
-			if b.once && round > 0 {
+			if b.cannot != "" || b.once && round > 0 {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "round %d of %d: %-28s", round+1, result.Rounds, b.id())

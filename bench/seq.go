@@ -103,7 +103,7 @@ func (e *env) sustain(st *store, inFlight int, steps func() int64, one func(i in
 	}
 	m := begin(st, steps)
 	measuring.Store(true)
-	pause(e, e.Window)
+	e.window(m)
 	measuring.Store(false)
 	s := m.end()
 	mu.Lock()
@@ -116,6 +116,15 @@ func (e *env) sustain(st *store, inFlight int, steps func() int64, one func(i in
 	}
 	callers.Wait()
 	return s, failed
+}
+
+// window lets a measurement go on for Window; if nothing was done in it, to the
+// first step, for WarmLimit at most.
+func (e *env) window(m *meter) {
+	pause(e, e.Window)
+	for m.steps() == m.base && time.Since(m.start) < e.Window+e.WarmLimit && e.Err() == nil {
+		pause(e, time.Millisecond)
+	}
 }
 
 // pause waits for d or the end of ctx.
