@@ -174,7 +174,13 @@ func TestReport(t *testing.T) {
 	bare.Samples = []*Sample{sample(100_000), sample(50_000), nil}
 	seq.Samples = []*Sample{sample(40_000), sample(30_000), sample(36_000)}
 	seq.Errors = []string{"something broke"}
-	r := &Result{Rounds: 3, Rows: []*Row{bare, seq}, Probes: []Probe{{PerSecond: 4000, P50Ms: 0.25, P99Ms: 1}}}
+	peer := newRow(&benchmark{workload: "seq", name: "64", store: "sqlite", unit: "activities", peer: dbosPeer})
+	peer.Samples = []*Sample{sample(300), sample(250), sample(350)}
+	slower := newRow(&benchmark{workload: "seq", name: "64", store: "sqlite", unit: "activities", peer: riverPeer})
+	slower.Samples = []*Sample{sample(299), sample(260), sample(290)}
+	idle := newRow(&benchmark{workload: "fanout", name: "20", store: "postgres", unit: "activities", peer: durableTaskPeer, cannot: "a reason"})
+	r := &Result{Rounds: 3, Rows: []*Row{bare, seq, peer, slower, idle}, Systems: []System{{"dbos", "v1", "as it comes"}},
+		Probes: []Probe{{PerSecond: 4000, P50Ms: 0.25, P99Ms: 1}}}
 	r.finish()
 	// Rounds are compared one by one: 0.4 and 0.6, the third has no pair.
 	if got, want := seq.Summary["ratio"], (Band{Median: 0.5, Min: 0.4, Max: 0.6, N: 2}); got != want {
@@ -187,15 +193,24 @@ func TestReport(t *testing.T) {
 	if i < 0 || !r.Targets[i].Met || r.Targets[i].Rounds != "2 of 3" {
 		t.Errorf("verdicts: %+v", r.Targets)
 	}
-	var b strings.Builder
-	writeMarkdown(&b, r)
+	var markdown, plain strings.Builder
+	r.report().markdown(&markdown)
+	if err := r.report().plain(&plain); err != nil {
+		t.Fatal(err)
+	}
 	for _, want := range []string{
-		"| 64 ⚠ | sqlite | FULL | 36,000 (30,000–40,000) | 0.50 (0.40–0.60) |",
-		"during 2 of 2 rows (marked ⚠) other processes", "**failed:** something broke",
+		"| 64 ⚠ | durango | sqlite | FULL | 36,000 (30,000–40,000) | 0.50 (0.40–0.60) | 120 (103–133) |",
+		"| 64 ⚠ | dbos | sqlite | FULL | 300 (250–350) |", "* fanout/20/postgres/durabletask: not run: a reason",
+		"during 4 of 5 rows (marked ⚠) other processes", "**failed:** something broke",
 		"| seq/64/sqlite | ≥ 35,000 activities/s | 36,000 (30,000–40,000) | 1.03 | yes | 2 of 3 |",
+		"| dbos | v1 | as it comes |",
 	} {
-		if machineCPU() > 0 && !strings.Contains(b.String(), want) {
-			t.Errorf("the report has no %q:\n%s", want, b.String())
+		if machineCPU() > 0 && !strings.Contains(markdown.String(), want) {
+			t.Errorf("the report has no %q:\n%s", want, markdown.String())
+		}
+		words := strings.Fields(strings.NewReplacer("|", " ", "**", "").Replace(want))
+		if got := strings.Join(strings.Fields(plain.String()), " "); machineCPU() > 0 && !strings.Contains(got, strings.Join(words, " ")) {
+			t.Errorf("the text has no %q:\n%s", words, plain.String())
 		}
 	}
 	if r.failures() == nil {

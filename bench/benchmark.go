@@ -12,6 +12,10 @@ import (
 var (
 	workloadNames = []string{"bare", "seq", "hello", "fanout", "long", "timer", "event", "start", "idle", "replay", "evict", "backlog"}
 	storeNames    = []string{"sqlite", "sqlite-normal", "postgres", "memory"}
+
+	// What -quick runs unless something else is asked for.
+	quickWorkloads = []string{"bare", "seq", "hello", "fanout", "start"}
+	quickStores    = []string{"sqlite", "postgres"}
 )
 
 // sizes are how much of everything is measured.
@@ -49,7 +53,7 @@ var fullSizes = sizes{
 
 var quickSizes = sizes{
 	Warm: 200 * time.Millisecond, WarmLimit: 2 * time.Second, Window: 500 * time.Millisecond,
-	InFlight: []int{1, 64, 512}, Hello: []int{1, 64}, FanOut: []int{8, 20}, Width: 100,
+	InFlight: []int{1, 64}, Hello: []int{1}, FanOut: []int{20}, Width: 100,
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
 	Idle: 2000, IdleRelease: time.Second, IdleSettle: 3 * time.Second, IdleWindow: 3 * time.Second,
 	Replay: 10_000, EvictInstances: 1000, EvictRounds: 3, EvictHot: 10, Backlog: []int{0, 20_000}, Timeout: 60 * time.Second,

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -66,20 +65,6 @@ const peerConns = 20
 
 // peerWorkloads are those that every peer is asked for.
 var peerWorkloads = []string{"seq", "hello", "fanout"}
-
-// version is that of the peer's module in this program.
-func (p *peer) version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, m := range info.Deps {
-		if m.Path == p.module {
-			return m.Version
-		}
-	}
-	return "unknown"
-}
 
 // why says why the peer does not run a workload on a store.
 func (p *peer) why(workload, store string) string {

@@ -49,7 +49,7 @@ func TestPeers(t *testing.T) {
 		}
 	})
 	for _, p := range peers {
-		if v := p.version(); !strings.HasPrefix(v, "v") {
+		if v := moduleVersion(p.module); !strings.HasPrefix(v, "v") {
 			t.Errorf("%s: version %q", p.name, v)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -13,9 +14,46 @@ type Result struct {
 	Started time.Time `json:"started"`
 	Quick   bool      `json:"quick,omitempty"`
 	Rounds  int       `json:"rounds"`
+	Systems []System  `json:"systems"`
 	Probes  []Probe   `json:"probes"` // one before each round
 	Rows    []*Row    `json:"rows"`
 	Targets []Verdict `json:"targets"`
+}
+
+// System is what the rows measure, with what it was set to.
+type System struct {
+	Name     string `json:"name"`
+	Version  string `json:"version"`
+	Settings string `json:"settings"`
+}
+
+// systems describes durango and the peers of a plan.
+func systems(plan []*benchmark) []System {
+	all := []System{{"durango", "this tree", "all defaults; SQLite: " + moduleVersion("zombiezen.com/go/sqlite") +
+		" of zombiezen.com/go/sqlite"}}
+	for _, p := range peers {
+		if slices.ContainsFunc(plan, func(b *benchmark) bool { return b.peer == p }) {
+			all = append(all, System{p.name, moduleVersion(p.module), p.settings})
+		}
+	}
+	if len(all) > 1 {
+		all = append(all, System{"SQLite of the peers", moduleVersion("modernc.org/sqlite"), "modernc.org/sqlite, which all of them name"})
+	}
+	return all
+}
+
+// moduleVersion is that of a module in this program.
+func moduleVersion(path string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, m := range info.Deps {
+		if m.Path == path {
+			return m.Version
+		}
+	}
+	return "unknown"
 }
 
 // Row is one benchmark with its rounds.
