@@ -81,7 +81,6 @@ func TestWorkloads(t *testing.T) {
 	between("bare/1/sqlite", "turns_per_tx", 0.5, 1.5)
 	between("event/sqlite", "turns", 1, 1)
 	between("timer/sqlite", "late_p50_ms", 0, 5000)
-	between("timer/sqlite", "wall_ms", ms(tinySizes.Sleep), 60_000)
 	between("evict/hot/sqlite", "rebuilds_per_step", 0, 0)
 	between("evict/cold/sqlite", "rebuilds_per_step", 0.1, 2)
 	between("replay/engine/sqlite", "events", 201, 201)

@@ -52,7 +52,7 @@ var fullSizes = sizes{
 }
 
 var quickSizes = sizes{
-	Warm: 200 * time.Millisecond, WarmLimit: 2 * time.Second, Window: 500 * time.Millisecond,
+	Warm: 200 * time.Millisecond, WarmLimit: time.Second, Window: 500 * time.Millisecond,
 	InFlight: []int{1, 64}, Hello: []int{1}, FanOut: []int{20}, Width: 100,
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
 	Idle: 2000, IdleRelease: time.Second, IdleSettle: 3 * time.Second, IdleWindow: 3 * time.Second,

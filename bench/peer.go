@@ -78,10 +78,9 @@ func (p *peer) why(workload, store string) string {
 }
 
 // openSQLite opens the file as the documentation of most peers says: one
-// connection, a write-ahead log; and with the durability asked for. modernc's
-// driver is the one that they name.
-func (at place) openSQLite() (*sql.DB, error) {
-	db, err := sql.Open("sqlite", at.sqliteName()+"&_txlock=immediate")
+// connection, a write-ahead log; and with the durability asked for.
+func (at place) openSQLite(pragmas ...string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", at.sqliteName(pragmas...)+"&_txlock=immediate")
 	if err == nil {
 		db.SetMaxOpenConns(1)
 	}
@@ -90,9 +89,12 @@ func (at place) openSQLite() (*sql.DB, error) {
 
 // sqliteName is the name of the file for the driver, with what holds for each
 // connection.
-func (at place) sqliteName() string {
-	return fmt.Sprintf("file:%s?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(%s)",
-		at.file, durability(at.store))
+func (at place) sqliteName(pragmas ...string) string {
+	name := "file:" + at.file + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + durability(at.store) + ")"
+	for _, p := range pragmas {
+		name += "&_pragma=" + p
+	}
+	return name
 }
 
 // runPeer measures a workload on a peer in a process of its own, so that no

@@ -32,7 +32,7 @@ func openDBOS(ctx context.Context, at place) (orchestrator, error) {
 		c.SystemDBPool = pool
 	} else {
 		// As its own pool, where NORMAL cannot be changed.
-		db, err := at.openSQLite()
+		db, err := at.openSQLite("foreign_keys(ON)")
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +53,23 @@ func TestPeers(t *testing.T) {
 	for _, p := range peers {
 		if v := moduleVersion(p.module); !strings.HasPrefix(v, "v") {
 			t.Errorf("%s: version %q", p.name, v)
+		}
+	}
+}
+
+// TestPeerDurability: what the report calls FULL and NORMAL is what a connection
+// of a peer to SQLite has.
+func TestPeerDurability(t *testing.T) {
+	for store, want := range map[string]int{"sqlite": 2, "sqlite-normal": 1} {
+		db, err := place{store: store, file: filepath.Join(t.TempDir(), "peer.db")}.openSQLite()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var synchronous int
+		var journal string
+		err = errors.Join(db.QueryRow("PRAGMA synchronous").Scan(&synchronous), db.QueryRow("PRAGMA journal_mode").Scan(&journal), db.Close())
+		if err != nil || synchronous != want || journal != "wal" {
+			t.Errorf("%s: synchronous %d, not %d; journal %s; %v", store, synchronous, want, journal, err)
 		}
 	}
 }

@@ -71,6 +71,8 @@ func inFlights(rows []*Row) (all []int) {
 	return slices.Compact(all)
 }
 
+const bareName = "bare loop"
+
 // line is one system in a plot.
 type line struct {
 	system string
@@ -81,7 +83,7 @@ func lines(rows []*Row) (all []*line) {
 	for _, row := range rows {
 		name := row.system()
 		if row.Workload == "bare" {
-			name = "bare loop"
+			name = bareName
 		}
 		i := slices.IndexFunc(all, func(l *line) bool { return l.system == name })
 		if i < 0 {
@@ -92,8 +94,14 @@ func lines(rows []*Row) (all []*line) {
 	for _, l := range all {
 		slices.SortFunc(l.rows, func(a, b *Row) int { return cmp.Compare(a.inFlight(), b.inFlight()) })
 	}
-	slices.SortFunc(all, func(a, b *line) int { return cmp.Compare(a.system, b.system) })
+	slices.SortFunc(all, func(a, b *line) int { return cmp.Compare(a.style(), b.style()) })
 	return all
+}
+
+// style numbers colour, dashes and shape, so that a system looks the same in
+// all plots.
+func (l *line) style() int {
+	return slices.Index(append([]string{"durango", bareName}, peerNames()...), l.system)
 }
 
 // newPlot has logarithmic axes: systems differ by orders of magnitude.
@@ -120,7 +128,8 @@ func drawThroughput(path string, rows []*Row) error {
 	unit := rows[len(rows)-1].Unit
 	p := newPlot(rows[len(rows)-1].Workload+" on "+rows[0].Store+", "+rows[0].Durability, "in flight", unit+" per second")
 	low, high := rows[0].Summary["rate"].Min, rows[0].Summary["rate"].Max
-	for i, l := range lines(rows) {
+	for _, l := range lines(rows) {
+		i := l.style()
 		var m medians
 		for _, row := range l.rows {
 			b := row.Summary["rate"]
@@ -162,7 +171,8 @@ func drawLatencies(path string, rows []*Row, n int) error {
 	p := newPlot(strings.Join([]string{rows[0].Workload, strconv.Itoa(n), "in flight on", rows[0].Store + ",", rows[0].Durability}, " "),
 		"latency from the start to the result, ms", "share of calls")
 	low, high := rows[0].latencies()[0], 0.0
-	for i, l := range lines(rows) {
+	for _, l := range lines(rows) {
+		i := l.style()
 		var points plotter.XYs
 		for percent, v := range l.rows[0].latencies() {
 			v = max(v, 1e-3)
