@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -98,7 +99,7 @@ func runBare(e *env, inFlight int) (_ *Sample, err error) {
 	}}
 	pause(e, e.Warm)
 	m := begin(counted, l.done.Load)
-	pause(e, e.Window)
+	e.window(m)
 	s := m.end()
 	stop.Store(true)
 	err = <-failed
@@ -113,6 +114,23 @@ func runBare(e *env, inFlight int) (_ *Sample, err error) {
 		err = e.Err()
 	}
 	return s, err
+}
+
+// runFlushes is the least that one step at a time can cost: a page is appended
+// to a file and flushed.
+func runFlushes(e *env) (_ *Sample, err error) {
+	f, err := os.Create(filepath.Join(e.dir, "flushes"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	page := make([]byte, 4096)
+	return e.sustain(&store{}, 1, nil, func(int64) error {
+		if _, err := f.Write(page); err != nil {
+			return err
+		}
+		return dataSync(f)
+	})
 }
 
 // prepare makes a store with as many owned instances as are in flight, and

@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 }
 
 var tinySizes = sizes{
-	Warm: 20 * time.Millisecond, Window: 80 * time.Millisecond, InFlight: []int{1, 8}, FanOut: []int{2}, Width: 20,
+	Warm: 20 * time.Millisecond, WarmLimit: 5 * time.Second, Window: 80 * time.Millisecond,
+	InFlight: []int{1, 8}, Hello: []int{2}, FanOut: []int{2}, Width: 20,
 	Long: []int{50}, Timers: 20, Sleep: 50 * time.Millisecond, Events: 20, Starts: 50,
 	Idle: 20, IdleRelease: 50 * time.Millisecond, IdleSettle: 150 * time.Millisecond, IdleWindow: 100 * time.Millisecond,
 	Replay: 100, EvictInstances: 30, EvictRounds: 3, EvictHot: 2, Backlog: []int{0, 500}, Recover: 20, IdleSleepers: 500, Timeout: time.Minute,
@@ -39,7 +40,7 @@ var tinySizes = sizes{
 // machine.
 func TestWorkloads(t *testing.T) {
 	samples := map[string]*Sample{}
-	benchmarks := plan(nil, storeNames, tinySizes)
+	benchmarks := plan(nil, storeNames, nil, tinySizes)
 	for _, b := range benchmarks {
 		t.Run(b.id(), func(t *testing.T) {
 			s, err := b.measure(t.Context(), tinySizes, t.TempDir())
@@ -83,7 +84,6 @@ func TestWorkloads(t *testing.T) {
 	between("bare/1/sqlite", "turns_per_tx", 0.5, 1.5)
 	between("event/sqlite", "turns", 1, 1)
 	between("timer/sqlite", "late_p50_ms", 0, 5000)
-	between("timer/sqlite", "wall_ms", ms(tinySizes.Sleep), 60_000)
 	between("evict/hot/sqlite", "rebuilds_per_step", 0, 0)
 	between("evict/cold/sqlite", "rebuilds_per_step", 0.1, 2)
 	between("replay/engine/sqlite", "events", 201, 201)
@@ -99,13 +99,13 @@ func TestWorkloads(t *testing.T) {
 // TestTargetsHaveRows keeps the table of targets and the plan together.
 func TestTargetsHaveRows(t *testing.T) {
 	ids := map[string]bool{}
-	for _, b := range plan(nil, storeNames, fullSizes) {
+	for _, b := range plan(nil, storeNames, peerNames(), fullSizes) {
 		if ids[b.id()] {
 			t.Errorf("two benchmarks are called %s", b.id())
 		}
 		ids[b.id()] = true
 	}
-	for _, b := range plan(nil, storeNames, fullSizes) {
+	for _, b := range plan(nil, storeNames, peerNames(), fullSizes) {
 		if b.against != "" && !ids[b.against] {
 			t.Errorf("%s is compared with %s, which there is not", b.id(), b.against)
 		}
@@ -176,7 +176,13 @@ func TestReport(t *testing.T) {
 	bare.Samples = []*Sample{sample(100_000), sample(50_000), nil}
 	seq.Samples = []*Sample{sample(40_000), sample(30_000), sample(36_000)}
 	seq.Errors = []string{"something broke"}
-	r := &Result{Rounds: 3, Rows: []*Row{bare, seq}, Probes: []Probe{{PerSecond: 4000, P50Ms: 0.25, P99Ms: 1}}}
+	peer := newRow(&benchmark{workload: "seq", name: "64", store: "sqlite", unit: "activities", peer: dbosPeer})
+	peer.Samples = []*Sample{sample(300), sample(250), sample(350)}
+	slower := newRow(&benchmark{workload: "seq", name: "64", store: "sqlite", unit: "activities", peer: riverPeer})
+	slower.Samples = []*Sample{sample(299), sample(260), sample(290)}
+	idle := newRow(&benchmark{workload: "fanout", name: "20", store: "postgres", unit: "activities", peer: durableTaskPeer, cannot: "a reason"})
+	r := &Result{Rounds: 3, Rows: []*Row{bare, seq, peer, slower, idle}, Systems: []System{{"dbos", "v1", "as it comes"}},
+		Probes: []Probe{{PerSecond: 4000, P50Ms: 0.25, P99Ms: 1}}}
 	r.finish()
 	// Rounds are compared one by one: 0.4 and 0.6, the third has no pair.
 	if got, want := seq.Summary["ratio"], (Band{Median: 0.5, Min: 0.4, Max: 0.6, N: 2}); got != want {
@@ -189,15 +195,24 @@ func TestReport(t *testing.T) {
 	if i < 0 || !r.Targets[i].Met || r.Targets[i].Rounds != "2 of 3" {
 		t.Errorf("verdicts: %+v", r.Targets)
 	}
-	var b strings.Builder
-	writeMarkdown(&b, r)
+	var markdown, plain strings.Builder
+	r.report().markdown(&markdown)
+	if err := r.report().plain(&plain); err != nil {
+		t.Fatal(err)
+	}
 	for _, want := range []string{
-		"| 64 ⚠ | sqlite | FULL | 36,000 (30,000–40,000) | 0.50 (0.40–0.60) |",
-		"during 2 of 2 rows (marked ⚠) other processes", "**failed:** something broke",
+		"| 64 ⚠ | durango | sqlite | FULL | 36,000 (30,000–40,000) | 0.50 (0.40–0.60) | 120 (103–133) |",
+		"| 64 ⚠ | dbos | sqlite | FULL | 300 (250–350) |", "* fanout/20/postgres/durabletask: not run: a reason",
+		"during 4 of 5 rows (marked ⚠) other processes", "**failed:** something broke",
 		"| seq/64/sqlite | ≥ 35,000 activities/s | 36,000 (30,000–40,000) | 1.03 | yes | 2 of 3 |",
+		"| dbos | v1 | as it comes |",
 	} {
-		if machineCPU() > 0 && !strings.Contains(b.String(), want) {
-			t.Errorf("the report has no %q:\n%s", want, b.String())
+		if machineCPU() > 0 && !strings.Contains(markdown.String(), want) {
+			t.Errorf("the report has no %q:\n%s", want, markdown.String())
+		}
+		words := strings.Fields(strings.NewReplacer("|", " ", "**", "").Replace(want))
+		if got := strings.Join(strings.Fields(plain.String()), " "); machineCPU() > 0 && !strings.Contains(got, strings.Join(words, " ")) {
+			t.Errorf("the text has no %q:\n%s", words, plain.String())
 		}
 	}
 	if r.failures() == nil {
@@ -213,7 +228,7 @@ func TestParse(t *testing.T) {
 	if err != nil || c.rounds != 1 || !slices.Equal(c.workloads, []string{"seq", "idle"}) || !slices.Equal(c.stores, []string{"memory"}) {
 		t.Errorf("%+v, %v", c, err)
 	}
-	for _, b := range plan(c.workloads, c.stores, quickSizes) {
+	for _, b := range plan(c.workloads, c.stores, nil, quickSizes) {
 		if b.workload != "seq" && b.workload != "idle" || b.store != "memory" {
 			t.Errorf("%s was not asked for", b.id())
 		}

@@ -10,17 +10,23 @@ import (
 )
 
 var (
-	workloadNames = []string{"bare", "seq", "fanout", "long", "timer", "event", "start", "idle", "replay", "evict", "backlog", "recover", "nodes"}
+	workloadNames = []string{"bare", "seq", "hello", "fanout", "long", "timer", "event", "start", "idle", "replay", "evict", "backlog", "recover", "nodes"}
 	storeNames    = []string{"sqlite", "sqlite-normal", "postgres", "memory"}
+
+	// What -quick runs unless something else is asked for.
+	quickWorkloads = []string{"bare", "seq", "hello", "fanout", "start"}
+	quickStores    = []string{"sqlite", "postgres"}
 )
 
 // sizes are how much of everything is measured.
 type sizes struct {
 	// Warm and Window are of the workloads that run for a time, not a number.
 	Warm, Window time.Duration
-	InFlight     []int // seq and bare
-	FanOut       []int // orchestrations in flight
-	Width        int   // activities of each
+	WarmLimit    time.Duration // what Warm is extended by at most, see sustain
+	InFlight     []int         // seq and bare
+	Hello        []int         // orchestrations in flight
+	FanOut       []int         // orchestrations in flight
+	Width        int           // activities of each
 	Long         []int
 	Timers       int
 	Sleep        time.Duration
@@ -40,14 +46,16 @@ type sizes struct {
 }
 
 var fullSizes = sizes{
-	Warm: 500 * time.Millisecond, Window: 2 * time.Second, InFlight: []int{1, 64, 512}, FanOut: []int{8, 20}, Width: 100,
+	Warm: 500 * time.Millisecond, WarmLimit: 10 * time.Second, Window: 2 * time.Second,
+	InFlight: []int{1, 64, 512}, Hello: []int{1, 64}, FanOut: []int{8, 20}, Width: 100,
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
 	Idle: 2000, IdleSettle: 15 * time.Second, IdleWindow: 10 * time.Second,
 	Replay: 50_000, EvictInstances: 1000, EvictRounds: 10, EvictHot: 10, Backlog: []int{0, 100_000}, Recover: 1000, IdleSleepers: 100_000, Timeout: 5 * time.Minute,
 }
 
 var quickSizes = sizes{
-	Warm: 200 * time.Millisecond, Window: 500 * time.Millisecond, InFlight: []int{1, 64, 512}, FanOut: []int{8, 20}, Width: 100,
+	Warm: 200 * time.Millisecond, WarmLimit: time.Second, Window: 500 * time.Millisecond,
+	InFlight: []int{1, 64}, Hello: []int{1}, FanOut: []int{20}, Width: 100,
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
 	Idle: 2000, IdleRelease: time.Second, IdleSettle: 3 * time.Second, IdleWindow: 3 * time.Second,
 	Replay: 10_000, EvictInstances: 1000, EvictRounds: 3, EvictHot: 10, Backlog: []int{0, 20_000}, Recover: 300, IdleSleepers: 5_000, Timeout: 60 * time.Second,
@@ -57,6 +65,8 @@ var quickSizes = sizes{
 type benchmark struct {
 	workload, name string
 	store          string // empty: none
+	peer           *peer  // nil: durango, or no engine
+	cannot         string // why it is not run; empty: it is
 	unit           string // what is counted
 	once           bool   // too long to be repeated in every round
 	// batch is set when a fixed amount is measured, so that its wall time says
@@ -69,12 +79,20 @@ type benchmark struct {
 
 func (b *benchmark) id() string {
 	id := b.workload
-	for _, s := range []string{b.name, b.store} {
+	for _, s := range []string{b.name, b.store, b.system()} {
 		if s != "" {
 			id += "/" + s
 		}
 	}
 	return id
+}
+
+// system is the name of the peer; empty if it is none.
+func (b *benchmark) system() string {
+	if b.peer == nil {
+		return ""
+	}
+	return b.peer.name
 }
 
 // env is what a measurement has to work with.
@@ -83,6 +101,9 @@ type env struct {
 	sizes
 	dir   string // its own, empty
 	store string
+	// abandon leaves the calls under way behind when a window is over: the
+	// process ends.
+	abandon bool
 }
 
 func (b *benchmark) measure(ctx context.Context, s sizes, parent string) (*Sample, error) {
@@ -106,9 +127,18 @@ func (b *benchmark) measure(ctx context.Context, s sizes, parent string) (*Sampl
 
 // plan lists the benchmarks in the order in which a round runs them: what is
 // compared runs side by side.
-func plan(workloads, stores []string, s sizes) []*benchmark {
+func plan(workloads, stores, systems []string, s sizes) []*benchmark {
 	var all []*benchmark
 	add := func(b benchmark) { all = append(all, &b) }
+	others := func(workload string, n int, store, unit, against string) {
+		for _, p := range peers {
+			if slices.Contains(systems, p.name) && slices.Contains(p.stores, store) {
+				add(benchmark{workload: workload, name: fmt.Sprint(n), store: store, peer: p, unit: unit, against: against,
+					cannot: p.why(workload, store), run: func(e *env) (*Sample, error) { return runPeer(e, p, workload, n) }})
+			}
+		}
+	}
+	add(benchmark{workload: "bare", name: "fdatasync", unit: "activities", run: runFlushes})
 	for _, n := range s.InFlight {
 		for _, store := range stores {
 			name, bare := fmt.Sprint(n), ""
@@ -119,6 +149,7 @@ func plan(workloads, stores []string, s sizes) []*benchmark {
 			}
 			add(benchmark{workload: "seq", name: name, store: store, unit: "activities", against: bare,
 				run: func(e *env) (*Sample, error) { return runSeq(e, n) }})
+			others("seq", n, store, "activities", bare)
 			if n == 1 {
 				for _, steps := range s.Long {
 					add(benchmark{workload: "long", name: fmt.Sprint(steps), store: store, unit: "activities", batch: true,
@@ -127,10 +158,18 @@ func plan(workloads, stores []string, s sizes) []*benchmark {
 			}
 		}
 	}
+	for _, n := range s.Hello {
+		for _, store := range stores {
+			add(benchmark{workload: "hello", name: fmt.Sprint(n), store: store, unit: "orchestrations",
+				run: func(e *env) (*Sample, error) { return runHello(e, n) }})
+			others("hello", n, store, "orchestrations", "")
+		}
+	}
 	for _, store := range stores {
 		for _, n := range s.FanOut {
 			add(benchmark{workload: "fanout", name: fmt.Sprint(n), store: store, unit: "activities",
 				run: func(e *env) (*Sample, error) { return runFanOut(e, n) }})
+			others("fanout", n, store, "activities", "")
 		}
 		add(benchmark{workload: "start", name: "no node", store: store, unit: "starts", batch: true,
 			run: func(e *env) (*Sample, error) { return runStart(e, false) }})

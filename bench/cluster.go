@@ -70,14 +70,14 @@ func (e *env) serve() (err error) {
 	return n.stop()
 }
 
-// worker is a node in a process of its own.
-type worker struct {
+// process is a node in a process of its own.
+type process struct {
 	cmd *exec.Cmd
 	in  io.Closer
 }
 
-// spawn starts workers on the store of the measurement.
-func (e *env) spawn(n int) ([]*worker, error) {
+// workers starts nodes on the store of the measurement.
+func (e *env) workers(n int) ([]*process, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (e *env) spawn(n int) ([]*worker, error) {
 		}
 		variables = append(variables, serverVariable+"="+conn)
 	}
-	var all []*worker
+	var all []*process
 	for range n {
 		cmd := exec.CommandContext(e, program)
 		cmd.Env, cmd.Stderr = variables, os.Stderr
@@ -106,7 +106,7 @@ func (e *env) spawn(n int) ([]*worker, error) {
 		if err := cmd.Start(); err != nil {
 			return all, err
 		}
-		all = append(all, &worker{cmd, in})
+		all = append(all, &process{cmd, in})
 		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 			return all, fmt.Errorf("a worker did not start: %q, %w", line, err)
 		}
@@ -114,22 +114,22 @@ func (e *env) spawn(n int) ([]*worker, error) {
 	return all, nil
 }
 
-func (w *worker) stop() error { return errors.Join(w.in.Close(), w.cmd.Wait()) }
+func (w *process) stop() error { return errors.Join(w.in.Close(), w.cmd.Wait()) }
 
-func (w *worker) kill() {
+func (w *process) kill() {
 	_ = w.cmd.Process.Kill()
 	_ = w.cmd.Wait()
 }
 
 // withWorkers opens the store and runs f while nodes in processes of their own
 // work.
-func (e *env) withWorkers(n int, f func(*store, []*worker) (*Sample, error)) (_ *Sample, err error) {
+func (e *env) withWorkers(n int, f func(*store, []*process) (*Sample, error)) (_ *Sample, err error) {
 	st, err := e.open()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	all, err := e.spawn(n)
+	all, err := e.workers(n)
 	defer func() {
 		for _, w := range all {
 			if w.cmd.ProcessState == nil {
@@ -146,7 +146,7 @@ func (e *env) withWorkers(n int, f func(*store, []*worker) (*Sample, error)) (_ 
 // runNodes is seq with nodes in processes of their own, and a client that has
 // none: so many orchestrations in flight for each node.
 func runNodes(e *env, nodes, inFlight int) (*Sample, error) {
-	return e.withWorkers(nodes, func(st *store, _ []*worker) (*Sample, error) {
+	return e.withWorkers(nodes, func(st *store, _ []*process) (*Sample, error) {
 		client := durango.NewClient(st.Provider)
 		var steps atomic.Int64
 		return e.sustain(st, nodes*inFlight, steps.Load, func(i int64) error {
@@ -177,7 +177,7 @@ var slowFlow = durango.DefineOrchestration("slow", func(ctx *durango.Context, s 
 // if it is told to, and waits until all have ended: the wall time is from then
 // on.
 func runRecover(e *env, kill bool) (*Sample, error) {
-	return e.withWorkers(2, func(st *store, workers []*worker) (*Sample, error) {
+	return e.withWorkers(2, func(st *store, workers []*process) (*Sample, error) {
 		client := durango.NewClient(st.Provider)
 		runs := make([]*durango.Run[Step], e.Recover)
 		err := forAll(len(runs), func(i int) (err error) {
@@ -205,7 +205,7 @@ func runRecover(e *env, kill bool) (*Sample, error) {
 // runIdleNodes counts what ten nodes that have nothing to do ask of the server
 // while instances sleep.
 func runIdleNodes(e *env, nodes int) (*Sample, error) {
-	return e.withWorkers(nodes, func(st *store, _ []*worker) (*Sample, error) {
+	return e.withWorkers(nodes, func(st *store, _ []*process) (*Sample, error) {
 		d, err := st.Describe(e)
 		if err != nil {
 			return nil, err

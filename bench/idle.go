@@ -1,13 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
-	"os/exec"
 	"sync/atomic"
 	"time"
 
@@ -15,19 +10,14 @@ import (
 	"github.com/durango-go/durango/provider"
 )
 
-// childVariable makes the program the child process of idle, which has nothing
-// in memory but what is measured. It holds the child's orders.
-const childVariable = "DURANGO_BENCH_CHILD"
-
-type childOrders struct {
+type idleOrders struct {
 	Dir, Store              string
 	Instances               int
 	Release, Settle, Window time.Duration
 	Timeout                 time.Duration
 }
 
-type childReport struct {
-	Error string
+type idleReport struct {
 	// MiB: after the node has joined, and after the window.
 	RSSBefore, RSSAfter float64
 	CPU, Wall           time.Duration
@@ -36,43 +26,16 @@ type childReport struct {
 	Notes               []string
 }
 
-func isChild() bool { return os.Getenv(childVariable) != "" }
-
 func runIdle(e *env) (*Sample, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	orders, err := json.Marshal(childOrders{Dir: e.dir, Store: e.store, Instances: e.Idle, Release: e.IdleRelease,
-		Settle: e.IdleSettle, Window: e.IdleWindow, Timeout: e.Timeout})
-	if err != nil {
-		return nil, err
-	}
-	var stdout, stderr bytes.Buffer
-	child := exec.CommandContext(e, program)
-	child.Env = append(os.Environ(), childVariable+"="+string(orders))
-	if onPostgres(e.store) {
-		conn, err := connString()
-		if err != nil {
-			return nil, err
-		}
-		child.Env = append(child.Env, serverVariable+"="+conn)
-	}
-	child.Stdout, child.Stderr = &stdout, &stderr
 	all := machineCPU()
 	began := time.Now()
-	if err := child.Run(); err != nil {
-		return nil, fmt.Errorf("child process: %w: %s", err, bytes.TrimSpace(stderr.Bytes()))
+	report, used, err := e.spawn(childOrders{Idle: &idleOrders{Dir: e.dir, Store: e.store, Instances: e.Idle, Release: e.IdleRelease,
+		Settle: e.IdleSettle, Window: e.IdleWindow, Timeout: e.Timeout}})
+	if err != nil {
+		return nil, err
 	}
 	whole := time.Since(began)
-	used := child.ProcessState.UserTime() + child.ProcessState.SystemTime()
-	var r childReport
-	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
-		return nil, fmt.Errorf("child process: %w", err)
-	}
-	if r.Error != "" {
-		return nil, fmt.Errorf("child process: %s", r.Error)
-	}
+	r := report.Idle
 	s := &Sample{Steps: int64(e.Idle), Wall: r.Wall, CPU: r.CPU, Store: r.Store, Other: -1, Notes: r.Notes}
 	if all > 0 {
 		s.Other = max(0, (machineCPU()-all-used).Seconds()/whole.Seconds())
@@ -89,24 +52,8 @@ func runIdle(e *env) (*Sample, error) {
 	return s, nil
 }
 
-// childMain is the child process: it prints a childReport.
-func childMain() int {
-	var o childOrders
-	r := &childReport{}
-	err := json.Unmarshal([]byte(os.Getenv(childVariable)), &o)
-	if err == nil {
-		err = idle(&o, r)
-	}
-	if err != nil {
-		r.Error = err.Error()
-	}
-	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
-		return 1
-	}
-	return 0
-}
-
-func idle(o *childOrders, r *childReport) (err error) {
+// idle is what its process does.
+func idle(o *idleOrders, r *idleReport) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), o.Timeout)
 	defer cancel()
 	e := &env{Context: ctx, dir: o.Dir, store: o.Store}

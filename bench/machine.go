@@ -17,13 +17,19 @@ type Machine struct {
 	Go         string `json:"go"`
 	Filesystem string `json:"filesystem"`
 	InMemory   bool   `json:"filesystem_in_memory,omitempty"`
+	// LoadBefore is the load average of 1, 5 and 15 minutes before the run;
+	// empty where that is not known.
+	LoadBefore string `json:"load_before,omitempty"`
+	// PostgreSQL is the server's version and what decides about durability;
+	// empty without a server.
+	PostgreSQL string `json:"postgresql,omitempty"`
 }
 
 func describeMachine(dir string) Machine {
 	fs, inMemory := filesystem(dir)
 	return Machine{
 		CPU: cpuModel(), Cores: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), Kernel: kernel(),
-		Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH, Filesystem: fs, InMemory: inMemory,
+		Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH, Filesystem: fs, InMemory: inMemory, LoadBefore: loadAverage(),
 	}
 }
 

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime/pprof"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -35,7 +37,12 @@ type config struct {
 	quick      bool
 	workloads  []string // empty: all
 	stores     []string
+	peers      []string
+	inFlight   []int // nil: the sizes'
+	window     time.Duration
 	jsonFile   string
+	markdown   string
+	plots      string
 	rounds     int
 	dir        string
 	cpuProfile string
@@ -44,13 +51,18 @@ type config struct {
 
 func parse(args []string) (config, error) {
 	var c config
-	var workloads, stores string
+	var workloads, stores, peers, inFlight string
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.BoolVar(&c.quick, "quick", false, "small sizes and one round: shows that it works, not how fast")
-	f.StringVar(&workloads, "workload", "", "comma-separated: "+strings.Join(workloadNames, ",")+" (default all)")
-	f.StringVar(&stores, "store", strings.Join(storeNames, ","), "comma-separated stores")
+	f.BoolVar(&c.quick, "quick", false, "every system on a few workloads, small and one round: shows that it works, not how fast")
+	f.StringVar(&workloads, "workload", "", "comma-separated: "+strings.Join(workloadNames, ",")+" (default all; with -quick "+strings.Join(quickWorkloads, ",")+")")
+	f.StringVar(&stores, "store", "", "comma-separated: "+strings.Join(storeNames, ",")+" (default all; with -quick "+strings.Join(quickStores, ",")+")")
+	f.StringVar(&inFlight, "inflight", "", "comma-separated: how many orchestrations are in flight in bare, seq and hello (default 1,64,512 and 1,64)")
+	f.DurationVar(&c.window, "window", 0, "how long bare, seq, hello and fanout are measured in a round (default 2s, with -quick 500ms)")
+	f.StringVar(&peers, "peers", strings.Join(peerNames(), ","), "comma-separated peers, or none")
 	f.IntVar(&c.backlog, "backlog", 0, "sleeping instances of the backlog (default 100000, with -quick 20000)")
 	f.StringVar(&c.jsonFile, "json", "", "also write everything measured to this file")
+	f.StringVar(&c.markdown, "markdown", "", "also write the report as Markdown to this file")
+	f.StringVar(&c.plots, "plots", "", "also draw throughput and latencies, as SVG files in this directory")
 	f.IntVar(&c.rounds, "rounds", 0, "interleaved rounds (default 5, with -quick 1)")
 	f.StringVar(&c.dir, "dir", "", "where the databases live; must be on a real disk (default ./.tmp)")
 	f.StringVar(&c.cpuProfile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
@@ -76,6 +88,32 @@ func parse(args []string) (config, error) {
 	}
 	c.workloads = list(workloads, "workload", workloadNames)
 	c.stores = list(stores, "store", storeNames)
+	if c.quick && workloads == "" {
+		c.workloads = quickWorkloads
+	}
+	switch {
+	case stores != "":
+	case c.quick:
+		c.stores = slices.Clone(quickStores)
+	default:
+		c.stores = slices.Clone(storeNames)
+	}
+	for s := range strings.SplitSeq(inFlight, ",") {
+		if s = strings.TrimSpace(s); s == "" {
+			continue
+		}
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			problems = append(problems, fmt.Errorf("-inflight: %q is no positive number", s))
+		}
+		c.inFlight = append(c.inFlight, n)
+	}
+	if c.window < 0 {
+		problems = append(problems, errors.New("-window is negative"))
+	}
+	if peers != "none" {
+		c.peers = list(peers, "peer", peerNames())
+	}
 	if c.rounds < 0 {
 		problems = append(problems, errors.New("-rounds is negative"))
 	}
@@ -122,6 +160,13 @@ func run(args []string) (err error) {
 		s.Backlog = []int{0, c.backlog}
 		s.Timeout = time.Hour
 	}
+	if c.inFlight != nil {
+		s.InFlight, s.Hello = c.inFlight, c.inFlight
+	}
+	if c.window > 0 {
+		s.Window = c.window
+		s.Timeout += c.window
+	}
 	result := &Result{Machine: describeMachine(dir), Started: time.Now().UTC(), Rounds: c.rounds, Quick: c.quick}
 	if result.Machine.InMemory && slices.Contains(c.stores, "sqlite") {
 		fmt.Fprintf(os.Stderr, "bench: %s is on %s, where a flush costs nothing: the rows at FULL are left out; use -dir\n",
@@ -139,26 +184,53 @@ func run(args []string) (err error) {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	benchmarks := plan(c.workloads, c.stores, s)
+	benchmarks := plan(c.workloads, c.stores, c.peers, s)
 	if len(benchmarks) == 0 {
 		return errors.New("nothing to measure with these workloads and stores")
 	}
+	result.Systems = systems(benchmarks)
+	if slices.ContainsFunc(benchmarks, func(b *benchmark) bool { return onPostgres(b.store) }) {
+		if result.Machine.PostgreSQL, err = describeServer(ctx); err != nil {
+			return err
+		}
+	}
 	measure(ctx, benchmarks, s, dir, result)
 	result.finish()
-	writeMarkdown(os.Stdout, result)
-	if c.jsonFile != "" {
-		b, err := json.MarshalIndent(result, "", "\t")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(c.jsonFile, append(b, '\n'), 0o644); err != nil {
-			return err
-		}
+	if err := c.write(result); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("interrupted: %w", err)
 	}
 	return result.failures()
+}
+
+// write writes the result wherever it is wanted.
+func (c *config) write(result *Result) error {
+	report := result.report()
+	if err := report.plain(os.Stdout); err != nil {
+		return err
+	}
+	if c.markdown != "" {
+		var b bytes.Buffer
+		report.markdown(&b)
+		if err := os.WriteFile(c.markdown, b.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	if c.plots != "" {
+		if err := writePlots(c.plots, result); err != nil {
+			return fmt.Errorf("plots: %w", err)
+		}
+	}
+	if c.jsonFile != "" {
+		b, err := json.MarshalIndent(result, "", "\t")
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(c.jsonFile, append(b, '\n'), 0o644)
+	}
+	return nil
 }
 
 // measure runs every benchmark once per round, one after another, so that what
@@ -173,7 +245,7 @@ func measure(ctx context.Context, plan []*benchmark, s sizes, dir string, result
 			if ctx.Err() != nil {
 				return
 			}
-			if b.once && round > 0 {
+			if b.cannot != "" || b.once && round > 0 {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "round %d of %d: %-28s", round+1, result.Rounds, b.id())

@@ -18,3 +18,5 @@ func cpuModel() string                 { return "unknown CPU" }
 func kernel() string                   { return runtime.GOOS }
 func filesystem(string) (string, bool) { return "unknown", false }
 func dataSync(f *os.File) error        { return f.Sync() }
+
+func loadAverage() string { return "" }

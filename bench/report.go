@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
@@ -11,23 +10,28 @@ import (
 // noisy is how many CPUs others may use before a row is marked.
 const noisy = 0.15
 
-// writeMarkdown writes the report for people.
-func writeMarkdown(w io.Writer, r *Result) {
-	writeMachine(w, r)
+// report is what a run has to say to people.
+func (r *Result) report() *document {
+	d := &document{}
+	r.describe(d)
 	for _, workload := range workloadNames {
 		rows := slices.DeleteFunc(slices.Clone(r.Rows), func(row *Row) bool { return row.Workload != workload })
 		if len(rows) > 0 {
-			writeWorkload(w, workload, rows)
+			describeWorkload(d, workload, rows)
 		}
 	}
-	writeTargets(w, r)
+	r.describeTargets(d)
+	return d
 }
 
-func writeMachine(w io.Writer, r *Result) {
+func (r *Result) describe(d *document) {
 	m := r.Machine
-	fmt.Fprintf(w, "# durango benchmarks, %s\n\n", r.Started.Format("2006-01-02 15:04 MST"))
-	fmt.Fprintf(w, "%s, %d cores (GOMAXPROCS %d), %s, %s, %s. Median of %s; in brackets the lowest and the highest.\n",
-		m.CPU, m.Cores, m.GOMAXPROCS, m.Kernel, m.Go, m.Filesystem, plural(r.Rounds, "interleaved round"))
+	d.heading(1, "durango benchmarks, "+r.Started.Format("2006-01-02 15:04 MST"))
+	d.paragraph("%s, %d cores (GOMAXPROCS %d), %s, %s, %s. Load average before: %s. Median of %s; in brackets the lowest and the highest.",
+		m.CPU, m.Cores, m.GOMAXPROCS, m.Kernel, m.Go, m.Filesystem, orDash(m.LoadBefore), plural(r.Rounds, "interleaved round"))
+	if m.PostgreSQL != "" {
+		d.paragraph("PostgreSQL %s.", m.PostgreSQL)
+	}
 	var p50, p99, rate []float64
 	for _, p := range r.Probes {
 		if p.Error == "" {
@@ -35,11 +39,11 @@ func writeMachine(w io.Writer, r *Result) {
 		}
 	}
 	if len(p50) > 0 {
-		fmt.Fprintf(w, "Disk: fdatasync of a growing file, %s per second, p50 %s ms, p99 %s ms (before each round).\n",
+		d.paragraph("Disk: fdatasync of a growing file, %s per second, p50 %s ms, p99 %s ms (before each round).",
 			showBand(band(rate)), showBand(band(p50)), showBand(band(p99)))
 	}
 	if r.Quick {
-		fmt.Fprintln(w, "\n**Quick run: it shows that everything works. Its windows are too short for figures.**")
+		d.paragraph("**Quick run: it shows that everything works. Its windows are too short for figures.**")
 	}
 	var marked int
 	for _, row := range r.Rows {
@@ -49,71 +53,102 @@ func writeMachine(w io.Writer, r *Result) {
 	}
 	switch {
 	case machineCPU() == 0:
-		fmt.Fprintln(w, "What else ran on the machine is not known here.")
+		d.paragraph("What else ran on the machine is not known here.")
 	case marked > 0:
-		fmt.Fprintf(w, "\n**Noise: during %d of %d rows (marked ⚠) other processes used more than %g CPUs in the median. "+
-			"Trust ratios of neighbours, not absolute figures.**\n", marked, len(r.Rows), noisy)
+		d.paragraph("**Noise: during %d of %d rows (marked ⚠) other processes used more than %g CPUs in the median. "+
+			"Trust ratios of neighbours, not absolute figures.** On PostgreSQL the server is one of them.", marked, len(r.Rows), noisy)
 	default:
-		fmt.Fprintf(w, "Other processes used less than %g CPUs in the median of every row.\n", noisy)
+		d.paragraph("Other processes used less than %g CPUs in the median of every row.", noisy)
+	}
+	if len(r.Systems) > 0 {
+		d.heading(2, "systems")
+		rows := [][]string{{"system", "version", "settings"}}
+		for _, s := range r.Systems {
+			rows = append(rows, []string{s.Name, s.Version, s.Settings})
+		}
+		d.grid(3, rows)
 	}
 }
 
 var ratioNames = map[string]string{"seq": "of bare", "long": "of seq ×1", "evict": "of hot"}
 
-func writeWorkload(w io.Writer, workload string, rows []*Row) {
-	unit := rows[0].Unit
-	fmt.Fprintf(w, "\n## %s\n\n", workload)
-	batch := slices.ContainsFunc(rows, func(r *Row) bool { return r.batch })
-	header := []string{"case", "store", "durability"}
+// column is one column of a workload's table.
+type column struct {
+	title string
+	cell  func(*Row) string
+}
+
+func columns(workload string, rows []*Row) []column {
+	spread := func(metric string) func(*Row) string { return func(r *Row) string { return r.cell(metric) } }
+	short := func(metric string) func(*Row) string { return func(r *Row) string { return r.short(metric) } }
+	all := []column{
+		{"case", func(r *Row) string {
+			if r.Summary["other"].Median > noisy {
+				return orDash(r.Name) + " ⚠"
+			}
+			return orDash(r.Name)
+		}},
+		{"system", (*Row).system},
+		{"store", func(r *Row) string { return orDash(r.Store) }},
+		{"durability", func(r *Row) string { return orDash(r.Durability) }},
+	}
 	if workload != "idle" {
-		header = append(header, unit+"/s")
-		if batch {
-			header = append(header, "wall ms")
+		all = append(all, column{rows[0].Unit + "/s", spread("rate")})
+		if slices.ContainsFunc(rows, func(r *Row) bool { return r.batch }) {
+			all = append(all, column{"wall ms", spread("wall_ms")})
 		}
 		if name := ratioNames[workload]; name != "" {
-			header = append(header, name)
+			all = append(all, column{name, spread("ratio")})
 		}
-		header = append(header, "CPU µs", "allocs", "bytes", "turns", "turns/tx", "statements")
+		all = append(all, column{"of best peer", spread("of_best_peer")},
+			column{"p50 ms", spread("latency_p50_ms")}, column{"p99 ms", spread("latency_p99_ms")},
+			column{"CPU µs", short("cpu_us")}, column{"allocs", short("allocs")}, column{"bytes", short("bytes")},
+			column{"turns", short("turns")}, column{"turns/tx", short("turns_per_tx")}, column{"statements", short("statements")})
 	}
-	header = append(header, "noise", "other")
-	fmt.Fprintln(w, "| "+strings.Join(header, " | ")+" |")
-	fmt.Fprintln(w, "|---|---|---|"+strings.Repeat("---:|", len(header)-4)+"---|")
-	for _, row := range rows {
-		cells := []string{orDash(row.Name), orDash(row.Store), orDash(row.Durability)}
-		if row.Summary["other"].Median > noisy {
-			cells[0] += " ⚠"
+	return append(all, column{"noise", short("other")}, column{"other", (*Row).others})
+}
+
+func describeWorkload(d *document, workload string, rows []*Row) {
+	d.heading(2, workload)
+	all := columns(workload, rows)
+	grid := make([][]string, 1+len(rows))
+	for _, c := range all {
+		grid[0] = append(grid[0], c.title)
+		for i, row := range rows {
+			grid[i+1] = append(grid[i+1], c.cell(row))
 		}
-		if workload != "idle" {
-			cells = append(cells, row.cell("rate"))
-			if batch {
-				cells = append(cells, row.cell("wall_ms"))
-			}
-			if ratioNames[workload] != "" {
-				cells = append(cells, row.cell("ratio"))
-			}
-			for _, m := range []string{"cpu_us", "allocs", "bytes", "turns", "turns_per_tx", "statements"} {
-				cells = append(cells, row.short(m))
-			}
-		}
-		cells = append(cells, row.short("other"), row.others())
-		fmt.Fprintln(w, "| "+strings.Join(cells, " | ")+" |")
 	}
+	d.grid(4, grid)
 	if workload != "idle" {
-		fmt.Fprintf(w, "\nCPU, allocations, turns and statements (of the store's writer) are per one of the %s; "+
-			"noise is how many CPUs other processes used.\n", unit)
+		d.paragraph("CPU, allocations, turns and statements (of the store's writer) are per one of the %s and of the process that runs "+
+			"the system, not of PostgreSQL; noise is how many CPUs other processes used.", rows[0].Unit)
+	}
+	if slices.ContainsFunc(rows, func(r *Row) bool { return r.System != "" }) {
+		d.paragraph("\"Of best peer\" is by the peer with the highest median in the same case on the same store, the queue included, round by round.")
 	}
 	if workload == "bare" {
 		for _, row := range rows {
 			if limit, ok := designLimits[row.ID]; ok && row.Summary["rate"].N > 0 {
-				fmt.Fprintf(w, "%s: %s × the design's %s.\n", row.ID, number(row.Summary["rate"].Median/limit), number(limit))
+				d.paragraph("%s: %s × the design's %s.", row.ID, number(row.Summary["rate"].Median/limit), number(limit))
 			}
 		}
 	}
 	for _, row := range rows {
 		for _, text := range row.remarks() {
-			fmt.Fprintf(w, "\n* %s: %s\n", row.ID, text)
+			d.paragraph("* %s: %s", row.ID, text)
 		}
 	}
+}
+
+// system names what ran.
+func (row *Row) system() string {
+	switch {
+	case row.System != "":
+		return row.System
+	case row.Workload == "bare":
+		return "–"
+	}
+	return "durango"
 }
 
 func (row *Row) cell(metric string) string {
@@ -136,14 +171,20 @@ func (row *Row) short(metric string) string {
 func (row *Row) others() string {
 	var parts []string
 	for _, name := range row.extras() {
+		if name == "latency_p50_ms" || name == "latency_p99_ms" {
+			continue // columns of their own
+		}
 		parts = append(parts, strings.ReplaceAll(name, "_", " ")+" "+number(row.Summary[name].Median))
 	}
 	return orDash(strings.Join(parts, ", "))
 }
 
-// remarks are failures, and notes of rounds, each once.
+// remarks are why it did not run, failures, and notes of rounds, each once.
 func (row *Row) remarks() []string {
 	var all []string
+	if row.Cannot != "" {
+		all = append(all, "not run: "+row.Cannot)
+	}
 	for _, e := range row.Errors {
 		all = append(all, "**failed:** "+e)
 	}
@@ -160,12 +201,12 @@ func (row *Row) remarks() []string {
 	return all
 }
 
-func writeTargets(w io.Writer, r *Result) {
+func (r *Result) describeTargets(d *document) {
 	if len(r.Targets) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\n## targets\n\n| row | target | measured | of target | met | rounds | best Go peers | source |\n"+
-		"|---|---|---:|---:|---|---|---|---|\n")
+	d.heading(2, "targets")
+	rows := [][]string{{"row", "target", "measured", "of target", "met", "rounds", "peers in the design", "source"}}
 	for _, v := range r.Targets {
 		measured, of, met := "–", "–", "not measured"
 		if v.Measured != nil {
@@ -175,9 +216,10 @@ func writeTargets(w io.Writer, r *Result) {
 				met = "yes"
 			}
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", v.Row, v.Target, measured, of, met, orDash(v.Rounds), orDash(v.Peers), v.Source)
+		rows = append(rows, []string{v.Row, v.Target, measured, of, met, orDash(v.Rounds), orDash(v.Peers), v.Source})
 	}
-	fmt.Fprintln(w, "\nThe peers were measured elsewhere, at their defaults; durability in brackets where it is less than FULL.")
+	d.grid(8, rows)
+	d.paragraph("The peers' figures of this table are the design's, measured elsewhere and at their defaults; durability in brackets where it is less than FULL.")
 }
 
 func showBand(b Band) string {

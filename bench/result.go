@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -13,17 +14,58 @@ type Result struct {
 	Started time.Time `json:"started"`
 	Quick   bool      `json:"quick,omitempty"`
 	Rounds  int       `json:"rounds"`
+	Systems []System  `json:"systems"`
 	Probes  []Probe   `json:"probes"` // one before each round
 	Rows    []*Row    `json:"rows"`
 	Targets []Verdict `json:"targets"`
 }
 
+// System is what the rows measure, with what it was set to.
+type System struct {
+	Name     string `json:"name"`
+	Version  string `json:"version"`
+	Settings string `json:"settings"`
+}
+
+// systems describes durango and the peers of a plan.
+func systems(plan []*benchmark) []System {
+	all := []System{{"durango", "this tree", "all defaults; SQLite: " + moduleVersion("zombiezen.com/go/sqlite") +
+		" of zombiezen.com/go/sqlite"}}
+	for _, p := range peers {
+		if slices.ContainsFunc(plan, func(b *benchmark) bool { return b.peer == p }) {
+			all = append(all, System{p.name, moduleVersion(p.module), p.settings})
+		}
+	}
+	if len(all) > 1 {
+		all = append(all, System{"SQLite of the peers", moduleVersion("modernc.org/sqlite"), "modernc.org/sqlite, which all of them name"})
+	}
+	return all
+}
+
+// moduleVersion is that of a module in this program.
+func moduleVersion(path string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, m := range info.Deps {
+		if m.Path == path {
+			return m.Version
+		}
+	}
+	return "unknown"
+}
+
 // Row is one benchmark with its rounds.
 type Row struct {
-	ID         string `json:"id"`
-	Workload   string `json:"workload"`
-	Name       string `json:"name,omitempty"`
-	Store      string `json:"store,omitempty"`
+	ID       string `json:"id"`
+	Workload string `json:"workload"`
+	Name     string `json:"name,omitempty"`
+	Store    string `json:"store,omitempty"`
+	// System is the peer; empty for durango and for loops without an engine.
+	System string `json:"system,omitempty"`
+	// Cannot says why a row has no samples.
+	Cannot     string `json:"cannot,omitempty"`
 	Durability string `json:"durability,omitempty"`
 	Unit       string `json:"unit"`
 	Against    string `json:"against,omitempty"`
@@ -58,7 +100,8 @@ type Verdict struct {
 }
 
 func newRow(b *benchmark) *Row {
-	r := &Row{ID: b.id(), Workload: b.workload, Name: b.name, Store: b.store, Unit: b.unit, Against: b.against, batch: b.batch}
+	r := &Row{ID: b.id(), Workload: b.workload, Name: b.name, Store: b.store, System: b.system(), Cannot: b.cannot,
+		Unit: b.unit, Against: b.against, batch: b.batch}
 	if b.store != "" {
 		r.Durability = durability(b.store)
 	}
@@ -76,8 +119,13 @@ func (r *Result) finish() {
 				row.Summary[name] = band(v)
 			}
 		}
-		if v := r.ratios(row); len(v) > 0 {
+		if v := r.ratios(row, r.row(row.Against)); len(v) > 0 {
 			row.Summary["ratio"] = band(v)
+		}
+	}
+	for _, row := range r.Rows {
+		if v := r.ratios(row, r.bestPeer(row)); len(v) > 0 {
+			row.Summary["of_best_peer"] = band(v)
 		}
 	}
 	for _, t := range design {
@@ -98,8 +146,7 @@ func (r *Result) row(id string) *Row {
 
 // ratios are the rates of a row by those of the row it is compared with, round
 // by round, because a round's rows share what disturbed it.
-func (r *Result) ratios(row *Row) (v []float64) {
-	other := r.row(row.Against)
+func (r *Result) ratios(row, other *Row) (v []float64) {
 	if other == nil {
 		return nil
 	}
@@ -111,6 +158,20 @@ func (r *Result) ratios(row *Row) (v []float64) {
 	return v
 }
 
+// bestPeer is the peer with the highest median rate at what the row measures,
+// the bare queue included; nil if none was measured.
+func (r *Result) bestPeer(row *Row) (best *Row) {
+	for _, other := range r.Rows {
+		if other.System == "" || other.Workload != row.Workload || other.Name != row.Name || other.Store != row.Store {
+			continue
+		}
+		if rate := other.Summary["rate"]; rate.N > 0 && (best == nil || rate.Median > best.Summary["rate"].Median) {
+			best = other
+		}
+	}
+	return best
+}
+
 func (r *Result) judge(t *target, row *Row) Verdict {
 	v := Verdict{Row: t.row, Metric: t.metric, Peers: t.peers, Source: "DESIGN 10, " + t.source, value: t.value}
 	sign := "≥"
@@ -120,7 +181,7 @@ func (r *Result) judge(t *target, row *Row) Verdict {
 	v.Target = fmt.Sprintf("%s %s %s", sign, number(t.value), t.unit)
 	values := row.values(t.metric)
 	if t.metric == "ratio" {
-		values = r.ratios(row)
+		values = r.ratios(row, r.row(row.Against))
 	}
 	if len(values) == 0 {
 		return v

@@ -18,9 +18,11 @@ type Sample struct {
 	Other float64 `json:"other_cpus"`
 	// Store is what the store's writer did, nil for a store that does not
 	// count.
-	Store *Counts  `json:"store,omitempty"`
-	Extra []Value  `json:"extra,omitempty"`
-	Notes []string `json:"notes,omitempty"`
+	Store *Counts `json:"store,omitempty"`
+	Extra []Value `json:"extra,omitempty"`
+	// Latencies are the percentiles of the calls, 0 to 100, in ms.
+	Latencies []float64 `json:"latency_percentiles_ms,omitempty"`
+	Notes     []string  `json:"notes,omitempty"`
 }
 
 // Value is a figure that only one workload has.
@@ -40,6 +42,17 @@ func (s *Sample) addTimes(prefix string, times []time.Duration) {
 	s.add(prefix+"_p50_ms", ms(quantile(times, 0.5)))
 	s.add(prefix+"_p99_ms", ms(quantile(times, 0.99)))
 	s.add(prefix+"_max_ms", ms(times[len(times)-1]))
+}
+
+// addLatencies adds those of the calls of a window, and how they spread.
+func (s *Sample) addLatencies(times []time.Duration) {
+	s.addTimes("latency", times) // sorts
+	if len(times) == 0 {
+		return
+	}
+	for i := range 101 {
+		s.Latencies = append(s.Latencies, ms(quantile(times, float64(i)/100)))
+	}
 }
 
 func ms(d time.Duration) float64 { return float64(d) / 1e6 }

@@ -54,54 +54,77 @@ func runSeq(e *env, inFlight int) (*Sample, error) {
 	})
 }
 
-// sustain keeps inFlight calls of one going, and measures a window of that: no
-// start, no end. It adds the time of a call.
+// sustain keeps inFlight calls of one going and measures a window of that: no
+// start, no end. The window begins when as many calls have ended as are in
+// flight, after Warm at the earliest and WarmLimit at the latest; the calls that
+// end in it are timed, whenever they began. steps reads what is counted; nil
+// counts the calls.
 func (e *env) sustain(st *store, inFlight int, steps func() int64, one func(i int64) error) (*Sample, error) {
 	var (
-		next      atomic.Int64
-		stop      atomic.Bool
-		measuring atomic.Bool
-		callers   sync.WaitGroup
-		mu        sync.Mutex
-		times     []time.Duration
-		failed    error
+		next, ended     atomic.Int64
+		stop, measuring atomic.Bool
+		callers         sync.WaitGroup
+		mu              sync.Mutex
+		times           []time.Duration
+		failed          error
+		once            sync.Once
+		steady          = make(chan struct{})
 	)
+	if steps == nil {
+		steps = ended.Load
+	}
 	for range inFlight {
 		callers.Go(func() {
-			own := make([]time.Duration, 0, 1024)
 			for !stop.Load() {
-				began, counts := time.Now(), measuring.Load()
-				if err := one(next.Add(1)); err != nil {
-					mu.Lock()
-					failed = errors.Join(failed, err)
-					mu.Unlock()
+				began := time.Now()
+				err := one(next.Add(1))
+				took := time.Since(began)
+				if err != nil {
 					stop.Store(true)
-					break
+				} else if ended.Add(1) < int64(inFlight) && !measuring.Load() {
+					continue
 				}
-				if counts && measuring.Load() {
-					own = append(own, time.Since(began))
+				once.Do(func() { close(steady) })
+				mu.Lock()
+				if failed = errors.Join(failed, err); err == nil && measuring.Load() {
+					times = append(times, took)
 				}
+				mu.Unlock()
 			}
-			mu.Lock()
-			times = append(times, own...)
-			mu.Unlock()
 		})
 	}
 	pause(e, e.Warm)
+	limit := time.NewTimer(e.WarmLimit)
+	defer limit.Stop()
+	select {
+	case <-steady:
+	case <-limit.C:
+	case <-e.Done():
+	}
 	m := begin(st, steps)
 	measuring.Store(true)
-	for pause(e, e.Window); steps() == m.base && !stop.Load() && e.Err() == nil; {
-		pause(e, e.Window) // a window in which nothing ended says nothing
-	}
+	e.window(m)
 	measuring.Store(false)
 	s := m.end()
+	mu.Lock()
+	err := failed
+	s.addLatencies(times)
+	mu.Unlock()
 	stop.Store(true)
-	callers.Wait()
-	if failed != nil {
-		return nil, failed
+	if e.abandon {
+		return s, err
 	}
-	s.addTimes("latency", times)
-	return s, nil
+	callers.Wait()
+	return s, failed
+}
+
+// window lets a measurement go on for Window; if nothing was done in it, to the
+// first step, for WarmLimit at most.
+func (e *env) window(m *meter) {
+	pause(e, e.Window)
+	for m.steps() == m.base && time.Since(m.start) < e.Window+e.WarmLimit && e.Err() == nil {
+		pause(e, time.Millisecond)
+	}
 }
 
 // pause waits for d or the end of ctx.
@@ -123,6 +146,26 @@ var fanFlow = durango.DefineOrchestration("fan-out", func(ctx *durango.Context, 
 	results, err := durango.All(ctx, futures...)
 	return len(results), err
 })
+
+// helloFlow calls one activity: the shortest way from a start to a result.
+var helloFlow = durango.DefineOrchestration("hello", func(ctx *durango.Context, s Step) (Step, error) {
+	return noop.Call(ctx, s)
+})
+
+func runHello(e *env, inFlight int) (*Sample, error) {
+	var done atomic.Int64
+	defs := []durango.Registrable{helloFlow, countedNoop(&done)}
+	return e.withNode(durango.Options{}, defs, func(st *store, n *node) (*Sample, error) {
+		client := n.Client()
+		return e.sustain(st, inFlight, nil, func(i int64) error {
+			run, err := helloFlow.Start(e, client, fmt.Sprintf("order-%08d", i), Step{Order: "4711"})
+			if err == nil {
+				_, err = run.Wait(e)
+			}
+			return err
+		})
+	})
+}
 
 func runFanOut(e *env, inFlight int) (*Sample, error) {
 	var done atomic.Int64

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/durango-go/durango/internal/pgtest"
 	"github.com/durango-go/durango/provider/postgres"
 )
@@ -47,6 +49,27 @@ func connString() (string, error) {
 		server.own, server.conn = s, s.SocketString()
 	}
 	return server.conn, nil
+}
+
+// describeServer returns the version of the server and the settings that decide
+// about durability and memory.
+func describeServer(ctx context.Context) (string, error) {
+	conn, err := connString()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	c, err := pgx.Connect(ctx, conn)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close(ctx)
+	var text string
+	err = c.QueryRow(ctx, `SELECT current_setting('server_version') || ': ' || string_agg(name || '=' || current_setting(name), ', ' ORDER BY name)
+FROM pg_settings
+WHERE name IN ('fsync', 'full_page_writes', 'max_wal_size', 'shared_buffers', 'synchronous_commit', 'wal_sync_method')`).Scan(&text)
+	return text, err
 }
 
 // stopServer stops the server of the run, if there is one.

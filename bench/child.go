@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// childVariable makes the program a child process, which has nothing in memory
+// but what is measured. It holds the child's orders.
+const childVariable = "DURANGO_BENCH_CHILD"
+
+// childOrders has one of the two.
+type childOrders struct {
+	Idle *idleOrders
+	Peer *peerOrders
+}
+
+type childReport struct {
+	Error  string
+	Idle   *idleReport
+	Sample *Sample // of a peer
+}
+
+func isChild() bool { return os.Getenv(childVariable) != "" }
+
+// spawn runs a child process and returns its report and the CPU time that it
+// used.
+func (e *env) spawn(o childOrders) (*childReport, time.Duration, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, 0, err
+	}
+	orders, err := json.Marshal(o)
+	if err != nil {
+		return nil, 0, err
+	}
+	var stdout, stderr bytes.Buffer
+	child := exec.CommandContext(e, program)
+	child.Env = append(os.Environ(), childVariable+"="+string(orders))
+	if onPostgres(e.store) {
+		conn, err := connString()
+		if err != nil {
+			return nil, 0, err
+		}
+		child.Env = append(child.Env, serverVariable+"="+conn)
+	}
+	child.Stdout, child.Stderr = &stdout, &stderr
+	if err := child.Run(); err != nil {
+		return nil, 0, fmt.Errorf("child process: %w: %s", err, tail(stderr.Bytes()))
+	}
+	var r childReport
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+		return nil, 0, fmt.Errorf("child process: %w", err)
+	}
+	if r.Error != "" {
+		return nil, 0, fmt.Errorf("child process: %s", r.Error)
+	}
+	return &r, child.ProcessState.UserTime() + child.ProcessState.SystemTime(), nil
+}
+
+// tail is the end of what a process printed.
+func tail(b []byte) []byte {
+	b = bytes.TrimSpace(b)
+	return b[max(0, len(b)-2000):]
+}
+
+// childMain is the child process: it prints a childReport on what was its
+// standard output; whatever else prints there goes to its standard error.
+func childMain() int {
+	report := os.Stdout
+	os.Stdout = os.Stderr
+	var o childOrders
+	r := &childReport{}
+	err := json.Unmarshal([]byte(os.Getenv(childVariable)), &o)
+	switch {
+	case err != nil:
+	case o.Idle != nil:
+		r.Idle = &idleReport{}
+		err = idle(o.Idle, r.Idle)
+	case o.Peer != nil:
+		r.Sample, err = measurePeer(o.Peer)
+	default:
+		err = errors.New("no orders")
+	}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	if err := json.NewEncoder(report).Encode(r); err != nil {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// peer is another system that runs the workloads it can, in a process of its
+// own for each measurement.
+type peer struct {
+	name   string
+	module string // whose version the report gives
+	stores []string
+	// settings says what is set and where that comes from; the rest is at its
+	// defaults.
+	settings string
+	// cannot says why it does not run a workload on a store. Nil or empty: it
+	// does.
+	cannot func(workload, store string) string
+	open   func(ctx context.Context, at place) (orchestrator, error)
+}
+
+// orchestrator is a peer with its worker running. Calls come from many
+// goroutines. It ends with its process.
+type orchestrator interface {
+	// chain runs an orchestration that calls the no-op activity so many times,
+	// one after another, and returns how many results it had.
+	chain(ctx context.Context, id string, steps int) (int, error)
+	// fan runs one that calls it so many times at once and joins.
+	fan(ctx context.Context, id string, width int) (int, error)
+}
+
+// place is the empty database that a peer is opened on.
+type place struct {
+	store    string
+	file     string          // the SQLite database
+	server   *pgxpool.Config // the PostgreSQL database
+	did      func()          // every execution of the activity calls it
+	log      *warnings
+	inFlight int
+}
+
+var peers = []*peer{dbosPeer, goWorkflowsPeer, durableTaskPeer, riverPeer}
+
+func peerNames() (names []string) {
+	for _, p := range peers {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+var diskStores = []string{"sqlite", "sqlite-normal", "postgres"}
+
+// peerConns is how many connections each peer has to PostgreSQL.
+const peerConns = 20
+
+// peerWorkloads are those that every peer is asked for.
+var peerWorkloads = []string{"seq", "hello", "fanout"}
+
+// why says why the peer does not run a workload on a store.
+func (p *peer) why(workload, store string) string {
+	if !slices.Contains(p.stores, store) {
+		return "no such store"
+	}
+	if p.cannot == nil {
+		return ""
+	}
+	return p.cannot(workload, store)
+}
+
+// openSQLite opens the file as the documentation of most peers says: one
+// connection, a write-ahead log; and with the durability asked for.
+func (at place) openSQLite(pragmas ...string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", at.sqliteName(pragmas...)+"&_txlock=immediate")
+	if err == nil {
+		db.SetMaxOpenConns(1)
+	}
+	return db, err
+}
+
+// sqliteName is the name of the file for the driver, with what holds for each
+// connection.
+func (at place) sqliteName(pragmas ...string) string {
+	name := "file:" + at.file + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + durability(at.store) + ")"
+	for _, p := range pragmas {
+		name += "&_pragma=" + p
+	}
+	return name
+}
+
+// runPeer measures a workload on a peer in a process of its own, so that no
+// goroutine or memory of one is there for the next, and one that hangs can be
+// ended.
+func runPeer(e *env, p *peer, workload string, inFlight int) (_ *Sample, err error) {
+	orders := peerOrders{Peer: p.name, Workload: workload, Store: e.store, Dir: e.dir, InFlight: inFlight, Sizes: e.sizes}
+	if onPostgres(e.store) {
+		orders.Database = filepath.Base(e.dir)
+		drop, err := e.createDatabase(orders.Database)
+		if err != nil {
+			return nil, err
+		}
+		defer func() {
+			if dropped := drop(); err == nil {
+				err = dropped
+			}
+		}()
+	}
+	r, _, err := e.spawn(childOrders{Peer: &orders})
+	if err != nil {
+		return nil, err
+	}
+	return r.Sample, nil
+}
+
+// createDatabase makes a database of the measurement's own; drop removes it,
+// whoever is still connected.
+func (e *env) createDatabase(name string) (drop func() error, err error) {
+	conn, err := connString()
+	if err != nil {
+		return nil, err
+	}
+	ctx := context.WithoutCancel(e)
+	execute := func(statement string) error {
+		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+		defer cancel()
+		c, err := pgx.Connect(ctx, conn)
+		if err != nil {
+			return err
+		}
+		defer c.Close(ctx)
+		_, err = c.Exec(ctx, statement)
+		return err
+	}
+	quoted := pgx.Identifier{name}.Sanitize()
+	if err := execute("CREATE DATABASE " + quoted); err != nil {
+		return nil, fmt.Errorf("create a database: %w", err)
+	}
+	return func() error { return execute("DROP DATABASE " + quoted + " WITH (FORCE)") }, nil
+}
+
+// peerOrders are those of the process that measures a peer.
+type peerOrders struct {
+	Peer, Workload, Store, Dir, Database string
+	InFlight                             int
+	Sizes                                sizes
+}
+
+// measurePeer is what that process does.
+func measurePeer(o *peerOrders) (*Sample, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), o.Sizes.Timeout)
+	defer cancel()
+	i := slices.IndexFunc(peers, func(p *peer) bool { return p.name == o.Peer })
+	if i < 0 {
+		return nil, fmt.Errorf("no peer %q", o.Peer)
+	}
+	var done atomic.Int64
+	at := place{store: o.Store, file: filepath.Join(o.Dir, "peer.db"), did: func() { done.Add(1) }, log: &warnings{}, inFlight: o.InFlight}
+	if o.Database != "" {
+		conn, err := connString()
+		if err != nil {
+			return nil, err
+		}
+		if at.server, err = pgxpool.ParseConfig(conn); err != nil {
+			return nil, err
+		}
+		at.server.ConnConfig.Database = o.Database
+		at.server.MaxConns = peerConns
+	}
+	system, err := peers[i].open(ctx, at)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	e := &env{Context: ctx, sizes: o.Sizes, dir: o.Dir, store: o.Store, abandon: true}
+	steps, call, n := done.Load, system.chain, 5
+	switch o.Workload {
+	case "seq":
+	case "hello":
+		steps, n = nil, 1
+	case "fanout":
+		call, n = system.fan, o.Sizes.Width
+	default:
+		return nil, fmt.Errorf("no workload %q", o.Workload)
+	}
+	// The first orchestration pays for what is made on first use.
+	if err := checked(call(ctx, "first", n))(n); err != nil {
+		return nil, err
+	}
+	s, err := e.sustain(&store{}, o.InFlight, steps, func(i int64) error {
+		return checked(call(ctx, fmt.Sprintf("order-%08d", i), n))(n)
+	})
+	if s != nil {
+		s.Notes = at.log.note()
+	}
+	return s, err
+}
+
+// checked compares the number of results with the one wanted.
+func checked(got int, err error) func(want int) error {
+	return func(want int) error {
+		if err == nil && got != want {
+			err = fmt.Errorf("%d results of %d", got, want)
+		}
+		return err
+	}
+}
+
+// decode reads an orchestration's result.
+func decode(text string) (n int, err error) {
+	return n, json.NewDecoder(strings.NewReader(text)).Decode(&n)
+}
