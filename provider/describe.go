@@ -38,6 +38,8 @@ type Capabilities struct {
 	Watch bool
 	// DetectsExit: a node whose process has ended is reported as Gone.
 	DetectsExit bool
+	// Amend: the store is an Amender.
+	Amend bool
 }
 
 // Negotiate returns the highest version that both sides speak, preferring

@@ -61,7 +61,7 @@ func (s *Store) Describe(ctx context.Context) (provider.Description, error) {
 	}
 	defer s.mu.Unlock()
 	return provider.Description{
-		Name: "memory", Version: "1", Contract: provider.Supported,
+		Name: "memory", Version: "1", Contract: provider.Supported, Capabilities: provider.Capabilities{Amend: true},
 		Durability: "memory", MaxEventSize: s.MaxEventSize, Now: now,
 	}, nil
 }

@@ -88,6 +88,7 @@ var topics = []struct {
 	{"Terminate", terminateCases},
 	{"Suspend", suspendCases},
 	{"Delete", deleteCases},
+	{"Amend", amendCases},
 	{"Outcomes", outcomeCases},
 	{"Inspector", inspectorCases},
 	{"Limits", limitCases},
