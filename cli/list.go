@@ -124,8 +124,8 @@ func (a *surroundings) note(i *provider.Instance) string {
 			return out.Reason
 		}
 		return ""
-	case i.TurnFailure != "":
-		return "turn failed: " + i.TurnFailure
+	case turnFailure(i) != "":
+		return "turn failed: " + turnFailure(i)
 	case !i.Status.Runnable():
 		return ""
 	case a.alive == 0 && (i.Owner != 0 || due <= a.now):
@@ -149,8 +149,16 @@ func (a *surroundings) view(i *provider.Instance) instanceView {
 		CreatedAt: timestamp(i.CreatedAt), UpdatedAt: timestamp(i.UpdatedAt), ClosedAt: timestamp(i.ClosedAt),
 		DueAt: timestamp(i.DueAt), WaitingSince: timestamp(a.waitingSince(i)), Unread: i.MailboxSeq - i.ReadSeq,
 		CustomStatus: rawJSON(i.CustomStatus), Outcome: viewOutcome(i.Outcome),
-		TurnFailure: i.TurnFailure, TurnFailureAt: timestamp(i.FailedAt), Attempts: i.Attempts, Note: a.note(i),
+		TurnFailure: turnFailure(i), TurnFailureAt: timestamp(i.FailedAt), Attempts: i.Attempts, Note: a.note(i),
 	}
+}
+
+// turnFailure is why the last turn failed, or empty.
+func turnFailure(i *provider.Instance) string {
+	if f := provider.ParseTurnFailure(i.TurnFailure); f.Failed() {
+		return f.Message
+	}
+	return ""
 }
 
 type listFlags struct {

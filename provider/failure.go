@@ -63,6 +63,10 @@ func ParseTurnFailure(text string) TurnFailure {
 	return f
 }
 
+// Failed reports whether a turn has failed, and not only been begun with
+// caution.
+func (f TurnFailure) Failed() bool { return f.Message != "" && (!f.Trial || f.Count > 0) }
+
 // Fingerprint is the same for failures of one kind at one place, whichever
 // instance they are of; empty if neither is known.
 func (f TurnFailure) Fingerprint() string {
