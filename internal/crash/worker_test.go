@@ -193,7 +193,7 @@ func work(path, ledgerPath string) error {
 		return err
 	}
 	rt, err := durango.New(store, durango.Options{
-		Lease: lease, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Lease: lease, MinBackoff: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	if err != nil {
 		return err
@@ -221,6 +221,7 @@ func work(path, ledgerPath string) error {
 			return "done", nil
 		}),
 		chain.Bind(runChain), mixed.Bind(runMixed), child.Bind(runChild), eternal.Bind(runEternal), slowly.Bind(runSlowly), account.Bind(runAccount),
+		exits.Bind(runExits),
 	)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
