@@ -88,7 +88,8 @@ func TestOnePercentEndsInQuarantine(t *testing.T) {
 		}
 		mu.Lock()
 		for n, tried := range turns {
-			assert.Equal(t, tried, 6, "the first of %d before it exists, and five", n)
+			// Five, and one before it exists if it is born on the node.
+			assert.True(t, tried == 5 || tried == 6, "%d turns of %d", tried, n)
 		}
 		mu.Unlock()
 		stop()
