@@ -2,6 +2,7 @@ package durango
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"reflect"
@@ -70,6 +71,9 @@ func newExecution[In, Out any](m *replay.Machine, started *history.Event, env *e
 
 // fail fails the turn: the instance waits for a corrected program.
 func (x *execution) fail(err error) {
+	if errors.Is(err, ErrDecode) {
+		err = &replay.UndecodableError{Err: err}
+	}
 	x.fatal = err
 	panic(err)
 }

@@ -103,6 +103,8 @@
 //	    nobody waits for the completion any more
 //	the instance has no handler for the update               ErrNoHandler
 //	the instance was terminated                              ErrTerminated
+//	its turns failed too often, and it is a dead letter      ErrQuarantined
+//	there is nothing to release, retry, requeue or purge     ErrNotQuarantined
 //	a value larger than the store takes                      ErrTooLarge
 //	a name, ID, version or option that cannot be used        ErrInvalid       *InvalidError
 //	the store lacks what the call needs                      ErrNotSupported

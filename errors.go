@@ -49,6 +49,8 @@ const (
 	CodeInvalid        = "durango/invalid"
 	CodeNoHandler      = engine.CodeNoHandler
 	CodeNotCompensated = "durango/not-compensated"
+	CodeQuarantined    = engine.CodeQuarantined
+	CodeNotQuarantined = "durango/not-quarantined"
 )
 
 // What durango itself reports. Test with [errors.Is]; the package
@@ -69,6 +71,8 @@ var (
 	ErrInvalid        error = &sentinel{CodeInvalid, "invalid value"}
 	ErrNoHandler      error = &sentinel{CodeNoHandler, "no handler for the update"}
 	ErrNotCompensated error = &sentinel{CodeNotCompensated, "not compensated"}
+	ErrQuarantined    error = &sentinel{CodeQuarantined, "the turns of the instance failed too often"}
+	ErrNotQuarantined error = &sentinel{CodeNotQuarantined, "the instance is not quarantined"}
 )
 
 // Error is an error as it is stored: what an orchestration sees of a failed

@@ -35,6 +35,10 @@ const (
 	CallUpdate    CallKind = "update"
 	CallCancel    CallKind = "cancel"
 	CallTerminate CallKind = "terminate"
+	CallRelease   CallKind = "release"
+	CallRetry     CallKind = "retry"
+	CallRequeue   CallKind = "requeue"
+	CallPurge     CallKind = "purge"
 	CallComplete  CallKind = "complete"
 )
 

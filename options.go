@@ -56,6 +56,13 @@ type Options struct {
 	// MinBackoff and MaxBackoff bound the pause after a failed turn, which
 	// doubles with each failure. Default 1 s and 5 min.
 	MinBackoff, MaxBackoff time.Duration
+	// Quarantine says what becomes of an instance whose turns fail again and
+	// again; [BoundOrchestration.WithQuarantine] goes before it. Default: after
+	// 5 failures in a row it is quarantined until somebody releases it.
+	Quarantine QuarantinePolicy
+	// MaxHistory bounds the events of one execution; a turn that would go beyond
+	// fails, unless it ends the execution or continues as new. Default 100,000.
+	MaxHistory int64
 	// DrainTimeout bounds how long a stopping node waits for activities that do
 	// not heed their context. Default 10 s.
 	DrainTimeout time.Duration
@@ -96,6 +103,7 @@ func (o *Options) check() error {
 		{"IdleRelease", int64(o.IdleRelease)}, {"TurnTimeout", int64(o.TurnTimeout)},
 		{"MinBackoff", int64(o.MinBackoff)}, {"MaxBackoff", int64(o.MaxBackoff)},
 		{"SessionIdle", int64(o.SessionIdle)}, {"DrainTimeout", int64(o.DrainTimeout)}, {"MaxEventSize", int64(o.MaxEventSize)},
+		{"MaxHistory", o.MaxHistory},
 	} {
 		bad(f.value < 0, "%s is negative", f.name)
 	}
@@ -115,6 +123,9 @@ func (o *Options) check() error {
 	order("Prefetch", int64(o.MinPrefetch), int64(o.MaxPrefetch), 16, 1024)
 	order("Poll", int64(o.MinPoll), int64(o.MaxPoll), int64(20*time.Millisecond), int64(500*time.Millisecond))
 	order("Backoff", int64(o.MinBackoff), int64(o.MaxBackoff), int64(time.Second), int64(5*time.Minute))
+	if err := o.Quarantine.check(); err != nil {
+		problems = append(problems, fmt.Errorf("options: %w", err))
+	}
 	if o.Name != "" {
 		if err := checkText("node name", o.Name, MaxNameLength); err != nil {
 			problems = append(problems, fmt.Errorf("options: %w", err))
@@ -131,6 +142,7 @@ func (o *Options) engine() engine.Options {
 		Lease: o.Lease, MinPoll: o.MinPoll, MaxPoll: o.MaxPoll, IdleRelease: o.IdleRelease,
 		TurnTimeout: o.TurnTimeout, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
 		DrainTimeout: o.DrainTimeout, MaxEventSize: o.MaxEventSize,
+		Policy: o.Quarantine.engine(), MaxHistory: o.MaxHistory,
 		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle,
 	}
 }

@@ -149,8 +149,9 @@ func (o Orchestration[In, Out]) Run(c *Client, id string) *Run[Out] {
 // is a handle, and can be registered.
 type BoundOrchestration[In, Out any] struct {
 	Orchestration[In, Out]
-	version string
-	fn      func(*Context, In) (Out, error)
+	version    string
+	fn         func(*Context, In) (Out, error)
+	quarantine QuarantinePolicy
 }
 
 // Definition says that this is an orchestration, and which version of which.
@@ -163,7 +164,10 @@ func (b BoundOrchestration[In, Out]) register(r *registry) {
 	if b.fn == nil {
 		r.problem(d, "it is bound to no function")
 	}
-	r.orchestration(d, engine.Orchestration{Name: d.name, Version: b.version, Code: b.code(r.env)})
+	if err := b.quarantine.check(); err != nil {
+		r.problem(d, err.Error())
+	}
+	r.orchestration(d, engine.Orchestration{Name: d.name, Version: b.version, Code: b.code(r.env), Policy: b.quarantine.engine()})
 }
 
 // code is the orchestration as the engine runs it: from the event that started

@@ -158,8 +158,8 @@ type RunInfo struct {
 	status       storedStatus
 	// TurnFailure is why the last turn could not be committed, empty when it
 	// was. The instance is not lost: the turn is tried again, and goes on once
-	// the code is fixed. Of an instance that Options.SuspendIncompatible has
-	// suspended it says why.
+	// the code is fixed; see [QuarantinePolicy]. Of an instance that
+	// Options.SuspendIncompatible has suspended it says why.
 	TurnFailure   string
 	TurnFailureAt time.Time
 	// WaitingSince is since when the instance could run and no node has taken
@@ -181,11 +181,15 @@ func (r *Run[T]) Status(ctx context.Context) (RunInfo, error) {
 	if err != nil {
 		return RunInfo{}, fmt.Errorf("status of instance %q: %w", r.t.ID, fromStore(err))
 	}
+	f := provider.ParseTurnFailure(i.TurnFailure)
 	info := RunInfo{
 		ID: i.ID, Name: i.Name, Version: i.Version, Status: Status(i.Status),
 		Execution: i.Execution, Turns: i.NextTurn - 1, Parent: i.Parent.ID,
-		status: storedStatus{r.c.codecOf(), i.CustomStatus}, TurnFailure: i.TurnFailure, TurnFailureAt: fromNano(i.FailedAt),
+		status:    storedStatus{r.c.codecOf(), i.CustomStatus},
 		CreatedAt: fromNano(i.CreatedAt), UpdatedAt: fromNano(i.UpdatedAt), ClosedAt: fromNano(i.ClosedAt),
+	}
+	if f.Failed() {
+		info.TurnFailure, info.TurnFailureAt = f.Message, fromNano(i.FailedAt)
 	}
 	if i.Owner == 0 && i.Status.Runnable() && i.WakeAt != provider.Never {
 		d, err := r.c.Store().Describe(ctx)

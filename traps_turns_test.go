@@ -231,7 +231,9 @@ func TestOnlyALostLeaseCancels(t *testing.T) {
 }
 
 // "Attempts count at claim (a crash must count)": an instance whose turn takes
-// its process down has been claimed once more each time.
+// its process down has been claimed once more each time. The third node finds
+// that it ran alone on the second, counts that as a failure, and claims it again
+// after the pause.
 func TestCrashesCountAsAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.Open()
@@ -252,7 +254,10 @@ func TestCrashesCountAsAttempts(t *testing.T) {
 		}
 		row, err := store.Get(t.Context(), provider.Target{ID: "i"})
 		assert.NoError(t, err)
-		assert.Equal(t, row.Attempts, int64(3))
+		assert.Equal(t, row.Attempts, int64(4))
+		f := provider.ParseTurnFailure(row.TurnFailure)
+		assert.Equal(t, f.Kind, "crash")
+		assert.Equal(t, f.Count, int64(1), "one crash, alone")
 		close(gate)
 		for _, line := range lines {
 			line.cut.Store(false)

@@ -178,7 +178,7 @@ func examineWork(ctx context.Context, s *session, o *doctorOptions, now int64, a
 	if n := len(failing.Instances); n > 0 {
 		last := &failing.Instances[0]
 		add(provider.Warning, "turns", "%s, among them %q: %s", counted(n, o.limits, "instance fails its turns", "instances fail their turns"),
-			last.ID, brief(last.TurnFailure, 120))
+			last.ID, brief(turnFailure(last), 120))
 	} else {
 		add(provider.Healthy, "turns", "none fails")
 	}

@@ -124,10 +124,10 @@ func (a *surroundings) note(i *provider.Instance) string {
 			return out.Reason
 		}
 		return ""
-	case i.TurnFailure != "" && !i.Status.Runnable():
-		return brief(i.TurnFailure, 1000)
-	case i.TurnFailure != "":
-		return "turn failed: " + brief(i.TurnFailure, 1000)
+	case turnFailure(i) != "" && i.Status == provider.Suspended:
+		return brief(turnFailure(i), 1000)
+	case turnFailure(i) != "":
+		return "turn failed: " + brief(turnFailure(i), 1000)
 	case !i.Status.Runnable():
 		return ""
 	case a.alive == 0 && (i.Owner != 0 || due <= a.now):
@@ -151,8 +151,16 @@ func (a *surroundings) view(i *provider.Instance) instanceView {
 		CreatedAt: timestamp(i.CreatedAt), UpdatedAt: timestamp(i.UpdatedAt), ClosedAt: timestamp(i.ClosedAt),
 		DueAt: timestamp(i.DueAt), WaitingSince: timestamp(a.waitingSince(i)), Unread: i.MailboxSeq - i.ReadSeq,
 		CustomStatus: rawJSON(i.CustomStatus), Outcome: viewOutcome(i.Outcome),
-		TurnFailure: i.TurnFailure, TurnFailureAt: timestamp(i.FailedAt), Attempts: i.Attempts, Note: a.note(i),
+		TurnFailure: turnFailure(i), TurnFailureAt: timestamp(i.FailedAt), Attempts: i.Attempts, Note: a.note(i),
 	}
+}
+
+// turnFailure is why the last turn failed, or empty.
+func turnFailure(i *provider.Instance) string {
+	if f := provider.ParseTurnFailure(i.TurnFailure); f.Failed() {
+		return f.Message
+	}
+	return ""
 }
 
 type listFlags struct {

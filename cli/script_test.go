@@ -138,7 +138,9 @@ func shop() int {
 		rt.Register(hello, approveNew)
 		return cli.Main(rt)
 	}
-	rt.Register(hello, approve, decline, broken, counter, stuck, hang, cart, asking, ask)
+	rt.Register(hello, approve, decline, broken, counter, stuck, hang, cart, asking, ask,
+		poison.WithQuarantine(durango.QuarantinePolicy{MaxConsecutiveFailures: 1}),
+		letter.WithQuarantine(durango.QuarantinePolicy{MaxConsecutiveFailures: 1, Action: durango.QuarantineDeadLetter}))
 	return cli.Main(rt)
 }
 
@@ -175,6 +177,9 @@ var (
 	broken = durango.DefineOrchestration("broken", func(*durango.Context, durango.None) (durango.None, error) {
 		panic("a bug")
 	})
+	// poison and letter fail until the shop is FIXED.
+	poison  = durango.DefineOrchestration("poison", fixed)
+	letter  = durango.DefineOrchestration("letter", fixed)
 	counter = durango.NewOrchestration[int, int]("counter").BindVersion("2.1.0", func(ctx *durango.Context, n int) (int, error) {
 		if n == 0 {
 			return int(ctx.Execution()), nil
@@ -222,3 +227,10 @@ var (
 		return durango.None{}, ctx.Err()
 	})
 )
+
+func fixed(*durango.Context, durango.None) (string, error) {
+	if os.Getenv("FIXED") == "" {
+		panic("not fixed yet")
+	}
+	return "fixed", nil
+}

@@ -309,8 +309,12 @@ func (v *showView) write(w io.Writer, in *provider.Instance, around *surrounding
 	if i.TurnFailure != "" && in.Status == provider.Suspended {
 		fmt.Fprintf(w, "\nIt was stopped at %s:\n%s\n", clock(in.FailedAt), indent(lines(i.TurnFailure), "  "))
 	} else if i.TurnFailure != "" {
-		fmt.Fprintf(w, "\nThe last turn failed at %s (attempts: %d); it is tried again:\n%s\n",
-			clock(in.FailedAt), i.Attempts, indent(lines(i.TurnFailure), "  "))
+		next := "it is tried again"
+		if !in.Status.Runnable() {
+			next = "see 'quarantine show'"
+		}
+		fmt.Fprintf(w, "\nThe last turn failed at %s (attempts: %d); %s:\n%s\n",
+			clock(in.FailedAt), i.Attempts, next, indent(lines(i.TurnFailure), "  "))
 	} else if i.Outcome == nil {
 		field("Note", i.Note)
 	}

@@ -131,7 +131,7 @@ func TestTurnFailureAndFix(t *testing.T) {
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
 		e.AllowTurnFailures()
 		run := durangotest.Start(e, prog, "it", 1)
-		time.Sleep(24 * time.Hour)
+		time.Sleep(10 * time.Second)
 		info, err := run.Status(e.Context())
 		assert.NoError(t, err)
 		assert.Contains(t, info.TurnFailure, "a bug")

@@ -189,8 +189,8 @@ func (e *Env) describe(id string) string {
 		return fmt.Sprintf("there is no instance %q", id)
 	}
 	text := fmt.Sprintf("instance %q (%s %s) is %s after %d turns", id, row.Name, row.Version, row.Status, row.NextTurn-1)
-	if row.TurnFailure != "" {
-		text += "; its last turn failed: " + row.TurnFailure
+	if f := provider.ParseTurnFailure(row.TurnFailure); f.Failed() {
+		text += "; its last turn failed: " + f.Message
 	}
 	turns, err := e.world.history(row.Key)
 	if err != nil {

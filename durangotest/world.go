@@ -157,9 +157,10 @@ func (w *world) Send(ctx context.Context, batch []provider.Message) ([]provider.
 func (w *world) Commit(ctx context.Context, node provider.NodeKey, batch []provider.Commit) ([]provider.CommitResult, error) {
 	results, err := w.Store.Commit(ctx, node, batch)
 	for i := range results {
-		if c := &batch[i]; c.Failure != "" && results[i].Err == nil {
+		c := &batch[i]
+		if f := provider.ParseTurnFailure(c.Failure); c.Failure != "" && !f.Trial && results[i].Err == nil {
 			row, _ := w.Get(context.WithoutCancel(ctx), provider.Target{Key: c.Key})
-			w.failed(row.ID, c.Failure)
+			w.failed(row.ID, f.Message)
 		}
 	}
 	return after(w, results, err)
@@ -186,6 +187,12 @@ func (w *world) Terminate(ctx context.Context, t provider.Target, outcome, notif
 // Suspend implements [provider.Inspector].
 func (w *world) Suspend(ctx context.Context, t provider.Target) error {
 	_, err := after(w, 0, w.Store.Suspend(ctx, t))
+	return err
+}
+
+// Amend implements [provider.Amender].
+func (w *world) Amend(ctx context.Context, a provider.Amendment) error {
+	_, err := after(w, 0, w.Store.Amend(ctx, a))
 	return err
 }
 

@@ -40,6 +40,8 @@ type Capabilities struct {
 	DetectsExit bool
 	// Hold: the store is a Holder.
 	Hold bool
+	// Amend: the store is an Amender.
+	Amend bool
 }
 
 // Negotiate returns the highest version that both sides speak, preferring

@@ -60,6 +60,8 @@ type Query struct {
 	CreatedFrom, CreatedBefore int64
 	// TurnFailed selects open instances whose last turn failed.
 	TurnFailed bool
+	// DeadLetters selects dead letters only.
+	DeadLetters bool
 	// WaitingSince selects instances that have been due since this time or
 	// longer and that no node has taken. Zero: all.
 	WaitingSince int64

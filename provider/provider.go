@@ -369,10 +369,11 @@ type Commit struct {
 	OpenLocal int
 	// Release gives up ownership. It is implied by a Status that is not open.
 	Release bool
-	// Failure, with Turn nil and Release set, is the failure of a turn: it is
-	// stored for people, NotBefore is stored, and attempts are kept. Charge
-	// counts one more attempt, for a failure under a claim whose charge was
-	// cleared by a commit.
+	// Failure, with Turn nil, is the failure of a turn: it is stored for
+	// people, NotBefore is stored, and attempts are kept. Charge counts one more
+	// attempt, for a failure under a claim whose charge was cleared by a commit.
+	// With Status Failed it makes the instance a dead letter, which keeps its
+	// unread mail.
 	Failure   string
 	Charge    bool
 	NotBefore int64

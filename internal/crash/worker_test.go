@@ -198,7 +198,7 @@ func work(path, ledgerPath string) error {
 		return err
 	}
 	rt, err := durango.New(store, durango.Options{
-		Lease: lease, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Lease: lease, MinBackoff: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	if err != nil {
 		return err
@@ -227,6 +227,7 @@ func work(path, ledgerPath string) error {
 		}),
 		chain.Bind(runChain), mixed.Bind(runMixed), child.Bind(runChild), eternal.Bind(runEternal), slowly.Bind(runSlowly), account.Bind(runAccount),
 		look.Bind(runLook),
+		exits.Bind(runExits),
 	)
 	rt.Register(journeys()...)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)

@@ -70,6 +70,7 @@ func (e *Engine) closeMachine(x *execution) {
 
 // forget removes x from the node's memory. The caller holds x.mu.
 func (e *Engine) forget(x *execution) {
+	e.trialOver(x)
 	e.mu.Lock()
 	if e.execs[x.key] == x {
 		delete(e.execs, x.key)

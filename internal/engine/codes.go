@@ -20,6 +20,7 @@ const (
 	CodeTerminated    = "durango/terminated"
 	CodeUndecodable   = "durango/undecodable"
 	CodeNoHandler     = "durango/no-handler"
+	CodeQuarantined   = "durango/quarantined"
 )
 
 // refusal completes the answer that a store gave in the receiver's place.

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/durango-go/durango/internal/replay"
 	"github.com/durango-go/durango/provider"
 )
 
@@ -175,6 +174,10 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 		return
 	}
 	c := &s.commit
+	if s.noted != nil {
+		e.noted(x)
+		return
+	}
 	s.trim()
 	if c.Turn != nil || c.Release {
 		x.charged, x.attempts = false, 0
@@ -186,6 +189,8 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 	if c.Turn != nil {
 		e.metrics.turns.Add(1)
 		x.nextTurn++
+		x.fault = nil
+		x.events += int64(s.record.Deliveries + s.record.Commands)
 		x.lastTime = s.record.Time
 		x.first = nil
 	}
@@ -318,6 +323,7 @@ func (e *Engine) continued(x *execution) {
 	}
 	x.abandonExtra(ErrTaskCanceled) // its commands are not those of the next execution
 	e.closeMachine(x)
+	x.events = 0
 	x.generation++
 	x.historyFrom = x.turn.commit.HistoryFrom
 	x.version = x.turn.commit.Version
@@ -327,7 +333,13 @@ func (e *Engine) continued(x *execution) {
 // released keeps an execution hot that is no longer owned.
 func (e *Engine) released(x *execution, r *provider.CommitResult) {
 	e.metrics.released.Add(1)
+	e.trialOver(x)
 	node := x.node
+	if x.turn.notify {
+		x.turn.notify = false
+		key, policy := x.key, e.policyOf(x.name, x.version)
+		e.pool.run(func() { e.callBack(e.ctx, key, node, policy) })
+	}
 	for command := range x.local {
 		e.stop(x, command, ErrDraining)
 	}
@@ -372,42 +384,4 @@ func (e *Engine) prepareRelease(x *execution) *provider.Commit {
 	c.DueAt = e.dueAt(x, 0)
 	e.evacuate(x, c, taken, e.clock.now())
 	return c
-}
-
-// failTurn records that a turn failed: the instance is released, and nobody
-// runs it before its backoff is over. The caller holds x.mu.
-func (e *Engine) failTurn(x *execution, err error) {
-	e.metrics.turnFailures.Add(1)
-	if !x.charged {
-		x.attempts++
-	}
-	wait := turnBackoff(&e.o, x.attempts)
-	e.o.Logger.Error("turn failed", "instance", x.id, "orchestration", x.name, "version", x.version,
-		"turn", x.nextTurn, "failures", x.attempts, "retry_in", time.Duration(wait), "error", err)
-	e.closeMachine(x)
-	c := e.prepareRelease(x)
-	c.Failure = failureText(err)
-	c.Charge = !x.charged
-	c.NotBefore = e.clock.now() + wait
-	c.DueAt = 0
-	x.turn.failing = true
-	e.submit(x)
-}
-
-// failureText is what people see of a turn's failure: its error in the first
-// line, and an explanation below if there is one; at most 16 KiB.
-func failureText(err error) string {
-	const limit = 16 << 10
-	text := err.Error()
-	var differs *replay.NondeterminismError
-	if errors.As(err, &differs) && differs.Explanation != nil {
-		text += "\n\n" + differs.Explanation.Text
-	}
-	if len(text) > limit {
-		text = text[:limit] + " … (cut)"
-	}
-	if text == "" {
-		text = "the turn failed without a message"
-	}
-	return text
 }

@@ -13,6 +13,7 @@ import (
 type Orchestration struct {
 	Name, Version string
 	Code          replay.Code
+	Policy        Policy // over the node's
 }
 
 // Activity is an activity that this node can run.

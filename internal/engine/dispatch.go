@@ -129,8 +129,9 @@ func (e *Engine) adopt(row *provider.Instance, node provider.NodeKey) {
 	if x.state != idle || x.node != 0 {
 		return // owned before: the claim was of an earlier incarnation
 	}
-	x.node, x.charged = node, true
-	if x.machine != nil && (x.nextTurn != row.NextTurn || x.generation != row.Execution) {
+	x.node, x.charged, x.attempts = node, true, row.Attempts
+	x.noteFault(row)
+	if x.machine != nil && (x.nextTurn != row.NextTurn || x.generation != row.Execution || x.suspicious()) {
 		e.closeMachine(x)
 	}
 	x.inbox, x.mailSeen, x.needMail = x.inbox[:0], row.ReadSeq, row.Unread()
@@ -140,7 +141,7 @@ func (e *Engine) adopt(row *provider.Instance, node provider.NodeKey) {
 		e.loads.add(x)
 		return
 	}
-	x.status, x.attempts = row.Status, row.Attempts
+	x.status = row.Status
 	if e.poke(x) {
 		e.turns.push(x)
 	}

@@ -47,6 +47,7 @@ type Engine struct {
 	clock   clock
 	workers workers
 	turns   turnQueue
+	trials  trials
 	timers  timers
 	client  *Client
 	metrics counters
@@ -154,7 +155,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	var loops sync.WaitGroup
 	background, cancel := context.WithCancel(work)
-	for _, loop := range []func(context.Context){e.heartbeats, e.renewals, e.dispatch, e.takeTasks, e.timers.run, e.housekeeping, e.surveys, e.watch} {
+	for _, loop := range []func(context.Context){e.heartbeats, e.renewals, e.dispatch, e.takeTasks, e.timers.run, e.housekeeping, e.callbacks, e.surveys, e.watch} {
 		loops.Go(func() { loop(background) })
 	}
 	<-ctx.Done()
@@ -201,6 +202,7 @@ type counters struct {
 	activitiesLocal, activitiesRow         atomic.Int64
 	activitiesFailed, recovered            atomic.Int64
 	claimed, buried, adopted, abandonments atomic.Int64
+	quarantined                            atomic.Int64
 }
 
 // Metrics is a reading of the node's counters.
@@ -211,7 +213,7 @@ type Metrics struct {
 	ActivitiesLocal, ActivitiesRow         int64
 	ActivitiesFailed, Recovered            int64
 	Claimed, Buried, Adopted, Abandonments int64
-	Owned, Hot                             int64
+	Owned, Hot, Quarantined                int64
 }
 
 // Metrics reads the node's counters.
@@ -227,6 +229,6 @@ func (e *Engine) Metrics() Metrics {
 		ActivitiesLocal: c.activitiesLocal.Load(), ActivitiesRow: c.activitiesRow.Load(),
 		ActivitiesFailed: c.activitiesFailed.Load(), Recovered: c.recovered.Load(),
 		Claimed: c.claimed.Load(), Buried: c.buried.Load(), Adopted: c.adopted.Load(), Abandonments: c.abandonments.Load(),
-		Owned: owned, Hot: hot,
+		Owned: owned, Hot: hot, Quarantined: c.quarantined.Load(),
 	}
 }

@@ -46,6 +46,13 @@ type execution struct {
 	// charged: the claim counted an attempt that no commit has cleared.
 	charged  bool
 	attempts int64
+	// fault is what the row says of turns that failed since the last that
+	// succeeded, nil if none did. quietFrom is when it could run again.
+	fault     *provider.TurnFailure
+	quietFrom int64
+	notBefore int64
+	suspect   bool // waits for its trial
+	trial     bool // runs it
 	// reclaimed is the row as this node has claimed it again while its release
 	// was under way.
 	reclaimed *provider.Instance
@@ -57,6 +64,7 @@ type execution struct {
 	nextTurn      int64
 	readSeq       int64
 	historyFrom   int64
+	events        int64 // in the history of the execution; right while machine is not nil
 	parent        provider.ParentLink
 	header        map[string]string // recorded in Started; never changed
 	lastTime      int64             // of the last turn
@@ -102,8 +110,10 @@ type turnScratch struct {
 	buf     []byte
 	began   time.Time // zero while no turn runs
 	final   *history.Event
-	carried []history.Event // what begins the next execution
-	failing bool            // the commit is the record of a failure
+	carried []history.Event       // what begins the next execution
+	failing bool                  // the commit is the record of a failure
+	notify  bool                  // somebody is called when it stands
+	noted   *provider.TurnFailure // what the commit of a trial says
 	// refusals answer requests that the code did not accept in this turn.
 	refusals []provider.Reply
 }

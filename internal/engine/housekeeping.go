@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"runtime"
 	"strings"
 	"time"
@@ -57,6 +56,7 @@ func (e *Engine) giveUp(x *execution, after time.Duration) {
 		key: x.key, id: x.id, node: x.node, charged: x.charged, attempts: x.attempts,
 		name: x.name, version: x.version, status: x.status, generation: x.generation, nextTurn: x.nextTurn,
 		readSeq: x.readSeq, historyFrom: x.historyFrom, parent: x.parent, nextTimer: provider.Never,
+		fault: x.fault, quietFrom: x.quietFrom, notBefore: x.notBefore,
 		local: x.local, inbox: x.inbox, extra: x.extra, unrecorded: x.unrecorded, parking: x.parking,
 	}
 	y.turn.taken = append(y.turn.taken, x.turn.taken...)
@@ -70,7 +70,7 @@ func (e *Engine) giveUp(x *execution, after time.Duration) {
 	defer y.mu.Unlock()
 	y.state = running
 	e.busy.Add(1)
-	e.failTurn(y, fmt.Errorf("the turn did not end within %s; the code that hangs:\n%s", e.o.TurnTimeout, stacks))
+	e.failTurn(y, &stuckError{e.o.TurnTimeout, stacks})
 }
 
 // stuckStacks returns the stacks of coroutines that are not parked.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -122,7 +123,7 @@ func (e *Engine) loaded(x *execution, l *provider.Loaded) {
 		event, err := history.DecodeMessage(m.Payload)
 		if err != nil {
 			x.state = running
-			e.failTurn(x, fmt.Errorf("message %d of the mailbox: %w", m.Seq, err))
+			e.failTurn(x, fmt.Errorf("message %d of the mailbox: %w: %w", m.Seq, history.ErrCorrupt, err))
 			return
 		}
 		if m.Refused != provider.NotRefused {
@@ -139,6 +140,9 @@ func (e *Engine) loaded(x *execution, l *provider.Loaded) {
 	if e.draining.Load() {
 		e.enterIdle(x)
 		e.handOver(x)
+		return
+	}
+	if e.detain(x) {
 		return
 	}
 	if x.loaded != nil || x.due(e.clock.now()) {
@@ -159,6 +163,7 @@ func (e *Engine) adoptRow(x *execution, row *provider.Instance) {
 	x.id, x.name, x.version, x.status = row.ID, row.Name, row.Version, row.Status
 	x.generation, x.nextTurn, x.historyFrom = row.Execution, row.NextTurn, row.HistoryFrom
 	x.readSeq, x.parent, x.attempts = row.ReadSeq, row.Parent, row.Attempts
+	x.noteFault(row)
 	x.mailSeen = max(x.mailSeen, row.ReadSeq)
 	// Until a replay tells: who gives it up unread does not lose its timers.
 	x.nextTimer = row.DueAt
@@ -168,6 +173,7 @@ func (e *Engine) adoptRow(x *execution, row *provider.Instance) {
 // were lost with the memory of another node.
 func (e *Engine) rebuild(x *execution, l *provider.Loaded) error {
 	e.metrics.rebuilds.Add(1)
+	x.events = 0
 	page := l
 	var decoder history.Decoder // the names of a history are few, and shared
 	for page != nil {
@@ -187,6 +193,11 @@ func (e *Engine) rebuild(x *execution, l *provider.Loaded) error {
 		return nil
 	}
 	e.recover(x, l)
+	if x.fault != nil && x.fault.Requeued {
+		if err := e.missed(x); err != nil {
+			return err
+		}
+	}
 	x.mu.Lock()
 	e.remember(x)
 	x.mu.Unlock()
@@ -247,6 +258,7 @@ func (e *Engine) replayTurn(x *execution, decoder *history.Decoder, row *provide
 		x.first = e.successor(x, last)
 		return nil
 	}
+	x.events += int64(row.Deliveries + row.Commands)
 	if x.machine == nil {
 		if len(deliveries) == 0 || deliveries[0].Kind != history.Started {
 			return fmt.Errorf("turn %d: %w: an execution that does not begin with Started", row.Number, history.ErrCorrupt)
@@ -260,6 +272,46 @@ func (e *Engine) replayTurn(x *execution, decoder *history.Decoder, row *provide
 		Number: row.Number, Execution: row.Execution, CommitID: row.CommitID, Time: row.Time,
 		Deliveries: deliveries, Commands: commands,
 	})
+}
+
+// missed delivers the ends of children that had nobody to be told while x was a
+// dead letter. What it has been told as well is dropped as a duplicate.
+func (e *Engine) missed(x *execution) error {
+	inspector, err := e.client.Inspector()
+	if err != nil {
+		return nil // then nobody can have requeued it
+	}
+	var open []history.Event
+	x.machine.OpenChildren(func(child *history.Event) bool {
+		if !child.Detached {
+			open = append(open, *child)
+		}
+		return true
+	})
+	for i := range open {
+		var row provider.Instance
+		err := e.insist(e.ctx, func() (err error) {
+			row, err = inspector.Get(e.ctx, provider.Target{ID: open[i].Target})
+			return err
+		})
+		answer := history.Event{Kind: history.ChildFailed, Ref: open[i].Seq}
+		switch {
+		case errors.Is(err, provider.ErrNotFound):
+			answer.Failure = &history.Failure{Code: CodeNotFound, Message: "instance " + open[i].Target + " not found", Final: true}
+		case err != nil:
+			return err
+		case row.Parent.Key != x.key || row.Parent.Execution != x.generation || row.Parent.Command != open[i].Seq || row.Status.Open():
+			continue
+		default:
+			final, err := history.DecodeMessage(row.Outcome)
+			if err != nil {
+				return fmt.Errorf("outcome of the child %s: %w: %w", row.ID, history.ErrCorrupt, err)
+			}
+			answer = Notice(&final, open[i].Seq)
+		}
+		x.turn.taken = append(x.turn.taken, delivery{event: answer, execution: x.generation})
+	}
+	return nil
 }
 
 // recover queues the tasks that the history says are open, that have no row,

@@ -45,6 +45,11 @@ type Options struct {
 	// MinBackoff and MaxBackoff bound the pause after a turn failed, which
 	// doubles with each failure. Default 1 s and 5 min.
 	MinBackoff, MaxBackoff time.Duration
+	// Policy says what becomes of an instance whose turns fail again and again.
+	// Default: 5 failures with an hour between two at most, Suspend, 30 s.
+	Policy Policy
+	// MaxHistory bounds the events of one execution. Default 100,000.
+	MaxHistory int64
 	// DrainTimeout bounds how long a stopping node waits for activities that
 	// do not heed their context. Default 10 s.
 	DrainTimeout time.Duration
@@ -95,6 +100,10 @@ func (o Options) withDefaults() Options {
 	defd(&o.MinBackoff, time.Second)
 	defd(&o.MaxBackoff, 5*time.Minute)
 	defd(&o.DrainTimeout, 10*time.Second)
+	o.Policy = o.Policy.over(defaultPolicy)
+	if o.MaxHistory == 0 {
+		o.MaxHistory = 100_000
+	}
 	def(&o.MaxSessions, 100)
 	defd(&o.SessionIdle, 5*time.Minute)
 	if o.random == nil {

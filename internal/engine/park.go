@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
@@ -340,19 +341,24 @@ func (a *Attempt) ref() provider.TaskRef {
 	return provider.TaskRef{Instance: a.Key, Execution: a.Execution, Command: a.Command, Attempt: a.Number}
 }
 
+// tokenMark begins a token, which could begin with a dash otherwise, as options
+// of commands do.
+const tokenMark = "t"
+
 // Token is a parked attempt for whoever finishes it: opaque, and not secret.
 func Token(ref provider.TaskRef) string {
 	var b []byte
 	for _, v := range []int64{int64(ref.Instance), ref.Execution, ref.Command, ref.Attempt} {
 		b = binary.AppendVarint(b, v)
 	}
-	return base64.RawURLEncoding.EncodeToString(b)
+	return tokenMark + base64.RawURLEncoding.EncodeToString(b)
 }
 
 // ParseToken reads a completion token.
 func ParseToken(token string) (provider.TaskRef, error) {
+	token, marked := strings.CutPrefix(token, tokenMark)
 	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil {
+	if err != nil || !marked {
 		return provider.TaskRef{}, errToken
 	}
 	var v [4]int64

@@ -20,7 +20,7 @@ func (e *Engine) reset(x *execution, read int64) *provider.Commit {
 	}
 	s.refusals = s.refusals[:0]
 	s.started, s.stopped = s.started[:0], s.stopped[:0]
-	s.final, s.carried, s.failing = nil, nil, false
+	s.final, s.carried, s.failing, s.notify, s.noted = nil, nil, false, false, nil
 	c.Tasks = append(c.Tasks, s.extra...)
 	if len(c.Replies) > 0 {
 		c.DropReplies = e.clock.now() - int64(replyWindow)
@@ -58,7 +58,11 @@ func (e *Engine) prepareTurn(x *execution, now, read int64, commands []history.E
 	c := e.reset(x, read)
 	s.buf = history.AppendTurn(s.buf[:0], s.events, commands)
 	if limit := e.o.MaxEventSize; limit > 0 && len(s.buf) > limit {
-		return fmt.Errorf("turn %d takes %d bytes, the store's limit is %d", x.nextTurn, len(s.buf), limit)
+		return &limitError{fmt.Sprintf("turn %d takes %d bytes, the store's limit is %d", x.nextTurn, len(s.buf), limit)}
+	}
+	last := len(commands) - 1
+	if n := x.events + int64(len(s.events)+len(commands)); n > e.o.MaxHistory && (last < 0 || !commands[last].Kind.Terminal()) {
+		return &limitError{fmt.Sprintf("the history of execution %d would have %d events, the limit is %d; continue as new before", x.generation, n, e.o.MaxHistory)}
 	}
 	s.record = provider.Turn{
 		Number: x.nextTurn, Execution: x.generation, CommitID: c.CommitID, Time: now,
@@ -119,7 +123,7 @@ func (e *Engine) command(x *execution, now int64, all []history.Event, i int) {
 		}
 	case history.ChildCanceled:
 		if cmd.Ref < all[0].Seq {
-			e.cancelChild(x, cmd.Target, "canceled by its parent")
+			c.Messages = append(c.Messages, cancelOf(x, cmd.Target, "canceled by its parent"))
 		}
 	case history.SignalSent:
 		signal := history.Event{Kind: history.SignalReceived, Name: cmd.Name, Payload: cmd.Payload}
@@ -219,11 +223,10 @@ func (e *Engine) takesOn(name, version string) bool {
 	return e.member() && e.resolve(name, version) != nil && e.busy.Load() < int64(e.o.MaxHot)
 }
 
-func (e *Engine) cancelChild(x *execution, id, reason string) {
+// cancelOf is the request to a child of x to cancel.
+func cancelOf(x *execution, id, reason string) provider.Message {
 	cancel := history.Event{Kind: history.CancelRequested, Text: reason}
-	x.turn.commit.Messages = append(x.turn.commit.Messages, provider.Message{
-		To: provider.Target{ID: id}, IfParent: x.key, Payload: history.AppendMessage(nil, &cancel),
-	})
+	return provider.Message{To: provider.Target{ID: id}, IfParent: x.key, Payload: history.AppendMessage(nil, &cancel)}
 }
 
 // prepareEnd adds what follows from the end of an execution: the next one, or
@@ -232,19 +235,7 @@ func (e *Engine) cancelChild(x *execution, id, reason string) {
 func (e *Engine) prepareEnd(x *execution, now int64) {
 	s, c := &x.turn, &x.turn.commit
 	final := s.final
-	x.machine.OpenChildren(func(child *history.Event) bool {
-		switch {
-		case child.Detached || child.Close == history.CloseAbandon:
-		case child.Close == history.CloseTerminate:
-			end := Terminated("its parent " + x.id + " ended")
-			c.Messages = append(c.Messages, provider.Message{
-				To: provider.Target{ID: child.Target}, IfParent: x.key, Terminate: true, Payload: history.AppendMessage(nil, &end),
-			})
-		default:
-			e.cancelChild(x, child.Target, "its parent ended")
-		}
-		return true
-	})
+	c.Messages = append(c.Messages, e.closeChildren(x)...)
 	x.machine.OpenUpdates(func(u *history.Event) bool {
 		c.Replies = append(c.Replies, unanswered(u, &history.Failure{
 			Code: CodeNotRunning, Message: "the execution ended before it answered", Final: true,
@@ -267,6 +258,34 @@ func (e *Engine) prepareEnd(x *execution, now int64) {
 		return
 	}
 	c.Status = statusOf(final.Kind)
+	e.prepareOutcome(x)
+}
+
+// closeChildren applies the close policy of the children that x is known to
+// have.
+func (e *Engine) closeChildren(x *execution) (messages []provider.Message) {
+	if x.machine == nil {
+		return nil
+	}
+	x.machine.OpenChildren(func(child *history.Event) bool {
+		switch {
+		case child.Detached || child.Close == history.CloseAbandon:
+		case child.Close == history.CloseTerminate:
+			end := Terminated("its parent " + x.id + " ended")
+			messages = append(messages, provider.Message{
+				To: provider.Target{ID: child.Target}, IfParent: x.key, Terminate: true, Payload: history.AppendMessage(nil, &end),
+			})
+		default:
+			messages = append(messages, cancelOf(x, child.Target, "its parent ended"))
+		}
+		return true
+	})
+	return messages
+}
+
+// prepareOutcome adds the outcome, and the notice to the parent.
+func (e *Engine) prepareOutcome(x *execution) {
+	c, final := &x.turn.commit, x.turn.final
 	c.Outcome = history.AppendMessage(nil, final)
 	if x.parent.Key != 0 {
 		notice := Notice(final, x.parent.Command)

@@ -11,7 +11,7 @@ func FuzzParseToken(f *testing.F) {
 	a := Attempt{Key: 1 << 60, Execution: 3, Command: 7, Number: 2}
 	f.Add(a.token())
 	f.Add("")
-	f.Add("AAAA")
+	f.Add("tAAAA")
 	f.Fuzz(func(t *testing.T, token string) {
 		ref, err := ParseToken(token)
 		if err != nil {

@@ -157,6 +157,7 @@ func (e *Engine) endTurn(x *execution, err error) {
 		return
 	}
 	x.turn.began = time.Time{}
+	e.trialOver(x)
 	if x.birth != nil {
 		e.delivered(x, err)
 		return

@@ -60,6 +60,15 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
+// UndecodableError is what the code panics with when it cannot decode what it
+// is given.
+type UndecodableError struct{ Err error }
+
+func (e *UndecodableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the decoder's error.
+func (e *UndecodableError) Unwrap() error { return e.Err }
+
 // MisuseError is a use of the machine from where it must not be used.
 type MisuseError struct {
 	What string

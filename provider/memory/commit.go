@@ -72,7 +72,7 @@ func (s *Store) commit(now int64, node provider.NodeKey, c *provider.Commit) pro
 		delete(s.tasks, row.Key)
 	}
 	if !c.Status.Open() {
-		s.end(in, now, c.Status, c.Outcome)
+		s.end(in, now, c.Status, c.Outcome, c.DeadLetter())
 	}
 	result := provider.CommitResult{Children: s.createChildren(now, node, in, execution, c)}
 	result.Sent = s.sendMessages(now, in, execution, c)

@@ -72,6 +72,7 @@ func selects(q *provider.Query, row *provider.Instance) bool {
 		row.CreatedAt >= q.CreatedFrom &&
 		(q.CreatedBefore == 0 || row.CreatedAt < q.CreatedBefore) &&
 		(!q.TurnFailed || row.Status.Open() && row.TurnFailure != "") &&
+		(!q.DeadLetters || row.DeadLetter()) &&
 		(q.WaitingSince == 0 || waits(row, q.WaitingSince))
 }
 
@@ -186,18 +187,7 @@ func (s *Store) Suspend(ctx context.Context, t provider.Target) error {
 // Resume implements [provider.Inspector].
 func (s *Store) Resume(ctx context.Context, t provider.Target) error {
 	return s.operate(ctx, "resume", t, func(now int64, in *instance) error {
-		row := &in.row
-		if !row.Status.Runnable() {
-			row.Status = provider.Running
-			if row.NextTurn == 1 {
-				row.Status = provider.Pending
-			}
-		}
-		row.Attempts, row.UpdatedAt = 0, now
-		if row.FailedAt != 0 {
-			row.NotBefore = 0 // backoff; otherwise it is a delayed start, which stays
-		}
-		row.WakeAt = row.ComputeWakeAt(now)
+		in.resume(now)
 		return nil
 	})
 }
@@ -209,21 +199,59 @@ func (s *Store) Hold(ctx context.Context, t provider.Target, reason string) erro
 		switch {
 		case reason != "" && row.Status.Runnable():
 			row.Status, row.Owner, row.TurnFailure, row.FailedAt = provider.Suspended, 0, reason, now
+			row.UpdatedAt, row.WakeAt = now, row.ComputeWakeAt(now)
 		case reason == "" && row.Status == provider.Suspended:
-			row.Status = provider.Running
-			if row.NextTurn == 1 {
-				row.Status = provider.Pending
-			}
-			if row.FailedAt != 0 {
-				row.NotBefore = 0
-			}
-			row.Attempts, row.TurnFailure, row.FailedAt = 0, "", 0
-		default:
-			return nil
+			in.resume(now)
+			row.TurnFailure, row.FailedAt = "", 0
 		}
-		row.UpdatedAt, row.WakeAt = now, row.ComputeWakeAt(now)
 		return nil
 	})
+}
+
+func (in *instance) resume(now int64) {
+	row := &in.row
+	if !row.Status.Runnable() {
+		row.Status = provider.Running
+		if row.NextTurn == 1 {
+			row.Status = provider.Pending
+		}
+	}
+	row.Attempts, row.UpdatedAt = 0, now
+	if row.FailedAt != 0 {
+		row.NotBefore = 0 // backoff; otherwise it is a delayed start, which stays
+	}
+	row.WakeAt = row.ComputeWakeAt(now)
+}
+
+// Amend implements [provider.Amender].
+func (s *Store) Amend(ctx context.Context, a provider.Amendment) error {
+	now, err := s.begin(ctx, "amend")
+	if err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	in := s.find(a.To)
+	if in == nil {
+		return notFound("amend", a.To)
+	}
+	row := &in.row
+	dead := row.DeadLetter()
+	if row.Status != provider.Quarantined && !dead || a.FailedAt != 0 && a.FailedAt != row.FailedAt {
+		return fmt.Errorf("memory: amend %s: %w", row.ID, provider.ErrConflict)
+	}
+	if a.Failure != "" {
+		row.TurnFailure = a.Failure
+	}
+	row.UpdatedAt = now
+	if !a.Resume {
+		return nil
+	}
+	if dead {
+		row.DueAt, row.ClosedAt, row.Outcome = 0, 0, nil
+		s.open[row.Key] = in
+	}
+	in.resume(now)
+	return nil
 }
 
 // operate runs f on an open instance.

@@ -243,13 +243,15 @@ func (s *Store) find(t provider.Target) *instance {
 }
 
 // end closes an instance. Its history, its outcome and what it has published
-// stay; what nobody is going to read goes.
-func (s *Store) end(in *instance, now int64, status provider.Status, outcome []byte) {
+// stay; what nobody is going to read goes. A dead letter keeps its mail.
+func (s *Store) end(in *instance, now int64, status provider.Status, outcome []byte, deadLetter bool) {
 	in.row.Status, in.row.Outcome, in.row.ClosedAt, in.row.UpdatedAt = status, keep(outcome), now, now
 	in.row.Owner = 0
-	in.row.ReadSeq = in.row.MailboxSeq
+	if !deadLetter {
+		in.row.ReadSeq = in.row.MailboxSeq
+		in.mail, in.seen = nil, nil
+	}
 	in.row.WakeAt = in.row.ComputeWakeAt(now)
-	in.mail, in.seen = nil, nil
 	delete(s.tasks, in.row.Key)
 	delete(s.open, in.row.Key)
 }

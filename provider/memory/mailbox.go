@@ -74,7 +74,7 @@ func (in *instance) read(seq int64) {
 
 // terminate ends an open instance from outside and tells its parent.
 func (s *Store) terminate(now int64, in *instance, outcome, notify []byte) {
-	s.end(in, now, provider.Terminated, outcome)
+	s.end(in, now, provider.Terminated, outcome, false)
 	link := in.row.Parent
 	parent := s.open[link.Key]
 	if parent == nil || len(notify) == 0 {

@@ -57,7 +57,7 @@ func (t *txn) commit(node provider.NodeKey, c *provider.Commit) provider.CommitR
 		t.changeTasks(e, c)
 	}
 	if !c.Status.Open() {
-		t.end(e, c.Status, c.Outcome)
+		t.end(e, c.Status, c.Outcome, c.DeadLetter())
 	}
 	result := provider.CommitResult{Children: t.createChildren(node, e, execution, c)}
 	result.Sent = t.sendMessages(e, execution, c)

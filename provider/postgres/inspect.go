@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -93,6 +94,15 @@ func (s *Store) selection(q *provider.Query, limit int) (statement, []any) {
 		statuses = append(statuses, int16(st))
 		rare = rare && st >= provider.Failed
 	}
+	failing := 0
+	switch {
+	case q.DeadLetters && (len(statuses) == 0 || slices.Contains(q.Statuses, provider.Failed)) && !q.TurnFailed:
+		failing, statuses = 2, []int16{int16(provider.Failed)}
+	case q.DeadLetters:
+		failing, statuses = 2, []int16{0} // nothing is both
+	case q.TurnFailed:
+		failing = 1
+	}
 	if len(statuses) == 0 {
 		for st := provider.Pending; st <= provider.Quarantined; st++ {
 			statuses = append(statuses, int16(st))
@@ -105,13 +115,13 @@ func (s *Store) selection(q *provider.Query, limit int) (statement, []any) {
 		return v
 	}
 	args := []any{s.allShards, orMax(int64(q.After)), limit, distinct(statuses), q.Name, q.NamePrefix, q.Version, q.CreatedFrom,
-		orMax(q.CreatedBefore), q.TurnFailed, q.IDPrefix, q.Parent, q.WaitingSince, maxListed}
+		orMax(q.CreatedBefore), failing, q.IDPrefix, q.Parent, q.WaitingSince, maxListed}
 	switch {
 	case q.Parent != "":
 		return qListChildren, args
 	case q.IDPrefix != "":
 		return qListIDs, append(args, after(q.IDPrefix))
-	case q.TurnFailed:
+	case failing != 0:
 		return qListFailing, args
 	case q.WaitingSince != 0:
 		return qListWaiting, args

@@ -109,7 +109,7 @@ func (e *entry) readMail(seq int64) {
 
 // terminate ends an open instance from outside and tells its parent.
 func (t *txn) terminate(e *entry, outcome, notify []byte) {
-	t.end(e, provider.Terminated, outcome)
+	t.end(e, provider.Terminated, outcome, false)
 	if e.Parent.Key == 0 || len(notify) == 0 {
 		return
 	}
@@ -125,15 +125,17 @@ func (t *txn) terminate(e *entry, outcome, notify []byte) {
 }
 
 // end closes an instance. Its history, outcome and what it published stay;
-// what nobody is going to read goes.
-func (t *txn) end(e *entry, status provider.Status, outcome []byte) {
-	e.readMail(e.MailboxSeq)
-	e.messageIDs = nil
-	if e.extras&hasMessageIDs != 0 {
-		e.forget = true
-	}
+// what nobody is going to read goes. A dead letter keeps its mail.
+func (t *txn) end(e *entry, status provider.Status, outcome []byte, deadLetter bool) {
 	t.dropTasks(e)
-	e.extras = 0
+	if !deadLetter {
+		e.readMail(e.MailboxSeq)
+		e.messageIDs = nil
+		if e.extras&hasMessageIDs != 0 {
+			e.forget = true
+		}
+		e.extras = 0
+	}
 	e.Status, e.Outcome, e.ClosedAt, e.UpdatedAt = status, outcome, t.now, t.now
 	e.Owner = 0
 	t.touch(e, changedState)

@@ -31,18 +31,7 @@ func (s *Store) Suspend(ctx context.Context, to provider.Target) error {
 // Resume implements [provider.Inspector].
 func (s *Store) Resume(ctx context.Context, to provider.Target) error {
 	return s.operate(ctx, "resume", to, func(t *txn, e *entry) error {
-		if !e.Status.Runnable() {
-			e.Status = provider.Running
-			if e.NextTurn == 1 {
-				e.Status = provider.Pending
-			}
-		}
-		e.Attempts, e.UpdatedAt = 0, t.now
-		if e.FailedAt != 0 {
-			e.NotBefore = 0 // backoff; otherwise it is a delayed start, which stays
-		}
-		t.touch(e, changedState)
-		t.wake(e)
+		t.resume(e)
 		return nil
 	})
 }
@@ -53,23 +42,71 @@ func (s *Store) Hold(ctx context.Context, to provider.Target, reason string) err
 		switch {
 		case reason != "" && e.Status.Runnable():
 			e.Status, e.Owner, e.FailedAt, e.failure = provider.Suspended, 0, t.now, []byte(reason)
+			e.UpdatedAt = t.now
+			t.touch(e, changedState)
+			t.wake(e)
 		case reason == "" && e.Status == provider.Suspended:
-			e.Status = provider.Running
-			if e.NextTurn == 1 {
-				e.Status = provider.Pending
-			}
-			if e.FailedAt != 0 {
-				e.NotBefore = 0
-			}
-			e.Attempts, e.FailedAt = 0, 0
-		default:
-			return nil
+			t.resume(e)
+			e.FailedAt = 0
 		}
-		e.UpdatedAt = t.now
-		t.touch(e, changedState)
-		t.wake(e)
 		return nil
 	})
+}
+
+func (t *txn) resume(e *entry) {
+	if !e.Status.Runnable() {
+		e.Status = provider.Running
+		if e.NextTurn == 1 {
+			e.Status = provider.Pending
+		}
+	}
+	e.Attempts, e.UpdatedAt = 0, t.now
+	if e.FailedAt != 0 {
+		e.NotBefore = 0 // backoff; otherwise it is a delayed start, which stays
+	}
+	t.touch(e, changedState)
+	t.wake(e)
+}
+
+// Amend implements [provider.Amender].
+func (s *Store) Amend(ctx context.Context, a provider.Amendment) error {
+	var refused error
+	r := request{n: 1, bytes: len(a.Failure)}
+	r.needs = func(n *needs, _ int) { n.target(a.To) }
+	r.run = func(t *txn, _ int) {
+		refused = nil
+		e := t.find(a.To)
+		switch {
+		case e == nil:
+			refused = s.notFound("amend", a.To)
+			return
+		case e.Status != provider.Quarantined && !e.DeadLetter() || a.FailedAt != 0 && a.FailedAt != e.FailedAt:
+			refused = fmt.Errorf("postgres: amend %s: %w", e.ID, provider.ErrConflict)
+			return
+		}
+		t.amend(e, &a)
+	}
+	if err := s.submit(ctx, "amend", &r); err != nil {
+		return err
+	}
+	return refused
+}
+
+func (t *txn) amend(e *entry, a *provider.Amendment) {
+	e.UpdatedAt = t.now
+	t.touch(e, changedState)
+	if a.Failure != "" {
+		e.failure = []byte(a.Failure)
+	}
+	if !a.Resume {
+		return
+	}
+	t.loud = true
+	if e.DeadLetter() {
+		e.DueAt, e.ClosedAt = 0, 0
+		e.Outcome = []byte{} // nil would leave it as it is
+	}
+	t.resume(e)
 }
 
 // operate runs f on an open instance.

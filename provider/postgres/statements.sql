@@ -557,7 +557,7 @@ WHERE d.shard = $1 AND d.id = $2
 i.key < $2 AND i.status = ANY ($4::smallint[])
 	AND ($5 = '' OR i.name = $5) AND left(i.name, length($6)) = $6
 	AND ($7 = '' OR i.version = $7) AND i.created_at >= $8 AND i.created_at < $9
-	AND (NOT $10 OR i.failed_at <> 0 AND i.closed_at = 0) AND left(i.id, length($11)) = $11 AND ($12 = '' OR i.parent_id = $12)
+	AND ($10::integer = 0 OR i.failed_at <> 0 AND (i.closed_at = 0) = ($10::integer = 1)) AND left(i.id, length($11)) = $11 AND ($12 = '' OR i.parent_id = $12)
 	AND ($13::bigint = 0 OR i.owner = 0 AND i.wake_at < 9223372036854775807 AND i.wake_at <= $13::bigint)
 -- word: list_columns
 state_columns, i.turn_failure, CASE WHEN octet_length(i.custom_status) <= $14 THEN i.custom_status END,

@@ -89,6 +89,7 @@ var topics = []struct {
 	{"Suspend", suspendCases},
 	{"Hold", holdCases},
 	{"Delete", deleteCases},
+	{"Amend", amendCases},
 	{"Outcomes", outcomeCases},
 	{"Inspector", inspectorCases},
 	{"Limits", limitCases},

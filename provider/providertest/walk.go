@@ -250,8 +250,11 @@ func (w *walker) commitOf(row *provider.Instance) provider.Commit {
 	if w.chance(15) { // a failure
 		c.Release, c.Failure, c.Charge = true, "no", w.chance(50)
 		c.NotBefore = []int64{0, row.CreatedAt + hour}[w.rng.IntN(2)]
-		if w.chance(20) {
+		switch {
+		case w.chance(20):
 			c.Status = provider.Quarantined
+		case w.chance(10): // a dead letter
+			c.Status, c.Outcome, c.DueAt = provider.Failed, []byte("over"), provider.Never
 		}
 		return c
 	}
@@ -394,14 +397,20 @@ func (w *walker) operate() {
 	i := w.rng.IntN(len(w.keys))
 	t := provider.Target{Key: w.keys[i]}
 	var err error
-	switch w.rng.IntN(8) {
-	case 0:
+	amender, _ := w.store.(provider.Amender)
+	switch n := w.rng.IntN(10); {
+	case n >= 8 && amender != nil:
+		err = amender.Amend(w.ctx, provider.Amendment{To: t, Failure: "amended", Resume: w.chance(70)})
+		if errors.Is(err, provider.ErrConflict) {
+			err = nil // it runs, or has ended
+		}
+	case n == 0:
 		err = w.Terminate(w.ctx, t, []byte("stopped"), []byte("told"))
-	case 1, 2:
+	case n <= 2:
 		err = w.Suspend(w.ctx, t)
-	case 3, 4, 5, 6:
+	case n <= 6:
 		err = w.Resume(w.ctx, t)
-	case 7:
+	case n == 7:
 		w.ok(w.Delete(w.ctx, t, true), "delete")
 		delete(w.turns, t.Key)
 		delete(w.shown, t.Key)

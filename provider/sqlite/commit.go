@@ -66,7 +66,7 @@ func (w *writer) commit(node provider.NodeKey, c *provider.Commit) (result provi
 		return result, err
 	}
 	if !c.Status.Open() {
-		if err := w.end(e, c.Status, c.Outcome); err != nil {
+		if err := w.end(e, c.Status, c.Outcome, c.DeadLetter()); err != nil {
 			return result, err
 		}
 	}
@@ -145,12 +145,9 @@ func (w *writer) apply(e *entry, c *provider.Commit) error {
 		changed |= changedState
 	}
 	if c.Failure != "" && c.Turn == nil {
-		st := w.c.query(qNotesFailure, int64(e.Key))
-		st.BindText(2, c.Failure)
-		if err := run(st); err != nil {
+		if err := w.noteFailure(e, c.Failure); err != nil {
 			return err
 		}
-		e.extras |= hasNotes
 	}
 	if c.Name != e.Name || c.Version != e.Version {
 		def, err := w.s.defs.number(w.c, pair{c.Name, c.Version})
@@ -171,6 +168,17 @@ func (w *writer) apply(e *entry, c *provider.Commit) error {
 	e.DueAt, e.LastCommit, e.UpdatedAt = c.DueAt, c.CommitID, w.now
 	w.touch(e, changed)
 	w.wake(e)
+	return nil
+}
+
+// noteFailure stores the text of a failure, whose time is in the row.
+func (w *writer) noteFailure(e *entry, text string) error {
+	st := w.c.query(qNotesFailure, int64(e.Key))
+	st.BindText(2, text)
+	if err := run(st); err != nil {
+		return err
+	}
+	e.extras |= hasNotes
 	return nil
 }
 

@@ -91,6 +91,12 @@ func selectKeys(c *conn, q *provider.Query, limit int) ([]provider.Key, error) {
 	if mask == 0 {
 		mask = -1
 	}
+	if q.DeadLetters {
+		if mask &= 1 << provider.Failed; mask == 0 || q.TurnFailed {
+			return nil, nil
+		}
+		rare = true
+	}
 	list := qListRecent
 	switch {
 	case q.WaitingSince != 0:
@@ -114,7 +120,14 @@ func selectKeys(c *conn, q *provider.Query, limit int) ([]provider.Key, error) {
 	bindText(st, 5, q.Version)
 	st.BindInt64(6, q.CreatedFrom)
 	st.BindInt64(7, orMax(q.CreatedBefore))
-	st.BindBool(8, q.TurnFailed)
+	switch {
+	case q.DeadLetters:
+		st.BindInt64(8, 2)
+	case q.TurnFailed:
+		st.BindInt64(8, 1)
+	default:
+		st.BindInt64(8, 0)
+	}
 	bindText(st, 9, q.IDPrefix)
 	bindText(st, 10, after(q.IDPrefix))
 	bindText(st, 11, q.Parent)

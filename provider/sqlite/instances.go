@@ -174,8 +174,24 @@ func targetKey(c *conn, t provider.Target) (provider.Key, error) {
 }
 
 // end closes an instance. Its history, outcome and custom status stay; what
-// nobody is going to read goes.
-func (w *writer) end(e *entry, status provider.Status, outcome []byte) error {
+// nobody is going to read goes. A dead letter keeps its mail.
+func (w *writer) end(e *entry, status provider.Status, outcome []byte, deadLetter bool) error {
+	if !deadLetter {
+		if err := w.dropMail(e); err != nil {
+			return err
+		}
+	}
+	if err := w.clearTasks(e); err != nil {
+		return err
+	}
+	e.Status, e.outcome, e.ClosedAt, e.UpdatedAt = status, outcome, w.now, w.now
+	e.Owner = 0
+	w.touch(e, changedEnd)
+	w.wake(e)
+	return nil
+}
+
+func (w *writer) dropMail(e *entry) error {
 	if e.MailboxSeq > e.ReadSeq {
 		if err := w.c.exec(qMessageConsume, int64(e.Key), e.MailboxSeq); err != nil {
 			return err
@@ -187,13 +203,7 @@ func (w *writer) end(e *entry, status provider.Status, outcome []byte) error {
 		}
 		e.extras &^= hasMessageIDs
 	}
-	if err := w.clearTasks(e); err != nil {
-		return err
-	}
-	e.Status, e.outcome, e.ClosedAt, e.UpdatedAt = status, outcome, w.now, w.now
-	e.Owner, e.ReadSeq = 0, e.MailboxSeq
-	w.touch(e, changedEnd)
-	w.wake(e)
+	e.ReadSeq = e.MailboxSeq
 	return nil
 }
 

@@ -91,7 +91,7 @@ func (w *writer) writeMail(e *entry, seq int64, m *provider.Mail) error {
 
 // terminate ends an open instance from outside and tells its parent.
 func (w *writer) terminate(e *entry, outcome, notify []byte) error {
-	if err := w.end(e, provider.Terminated, outcome); err != nil {
+	if err := w.end(e, provider.Terminated, outcome, false); err != nil {
 		return err
 	}
 	if e.Parent.Key == 0 || len(notify) == 0 {

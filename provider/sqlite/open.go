@@ -254,7 +254,7 @@ func (s *Store) Describe(ctx context.Context) (provider.Description, error) {
 	}
 	d := provider.Description{
 		Name: "sqlite", Version: sqlite.Version, Contract: provider.Supported,
-		Capabilities: provider.Capabilities{Shared: true, Persistent: true, Watch: true, DetectsExit: true, Hold: true},
+		Capabilities: provider.Capabilities{Shared: true, Persistent: true, Watch: true, DetectsExit: true, Hold: true, Amend: true},
 		Durability:   "FULL", MaxEventSize: maxEventSize, Now: now(),
 	}
 	switch {

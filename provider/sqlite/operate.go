@@ -30,18 +30,7 @@ func (s *Store) Suspend(ctx context.Context, t provider.Target) error {
 // Resume implements [provider.Inspector].
 func (s *Store) Resume(ctx context.Context, t provider.Target) error {
 	return s.operate(ctx, "resume", t, func(w *writer, e *entry) (refused, err error) {
-		if !e.Status.Runnable() {
-			e.Status = provider.Running
-			if e.NextTurn == 1 {
-				e.Status = provider.Pending
-			}
-		}
-		e.Attempts, e.UpdatedAt = 0, w.now
-		if e.FailedAt != 0 {
-			e.NotBefore = 0 // backoff; otherwise it is a delayed start, which stays
-		}
-		w.touch(e, changedState)
-		w.wake(e)
+		w.resume(e)
 		return nil, nil
 	})
 }
@@ -51,30 +40,76 @@ func (s *Store) Hold(ctx context.Context, t provider.Target, reason string) erro
 	return s.operate(ctx, "hold", t, func(w *writer, e *entry) (refused, err error) {
 		switch {
 		case reason != "" && e.Status.Runnable():
-			e.Status, e.Owner, e.FailedAt = provider.Suspended, 0, w.now
-			st := w.c.query(qNotesFailure, int64(e.Key))
-			st.BindText(2, reason)
-			if err := run(st); err != nil {
+			e.Status, e.Owner, e.FailedAt, e.UpdatedAt = provider.Suspended, 0, w.now, w.now
+			if err := w.noteFailure(e, reason); err != nil {
 				return nil, err
 			}
-			e.extras |= hasNotes
+			w.touch(e, changedOwner)
+			w.wake(e)
 		case reason == "" && e.Status == provider.Suspended:
-			e.Status = provider.Running
-			if e.NextTurn == 1 {
-				e.Status = provider.Pending
-			}
-			if e.FailedAt != 0 {
-				e.NotBefore = 0
-			}
-			e.Attempts, e.FailedAt = 0, 0
-		default:
-			return nil, nil
+			w.resume(e)
+			e.FailedAt = 0
 		}
-		e.UpdatedAt = w.now
-		w.touch(e, changedOwner)
-		w.wake(e)
 		return nil, nil
 	})
+}
+
+func (w *writer) resume(e *entry) {
+	if !e.Status.Runnable() {
+		e.Status = provider.Running
+		if e.NextTurn == 1 {
+			e.Status = provider.Pending
+		}
+	}
+	e.Attempts, e.UpdatedAt = 0, w.now
+	if e.FailedAt != 0 {
+		e.NotBefore = 0 // backoff; otherwise it is a delayed start, which stays
+	}
+	w.touch(e, changedState)
+	w.wake(e)
+}
+
+// Amend implements [provider.Amender].
+func (s *Store) Amend(ctx context.Context, a provider.Amendment) error {
+	var refused error
+	err := s.w.submit(ctx, "amend", &request{n: 1, bytes: len(a.Failure), run: func(w *writer, _ int) error {
+		refused = nil
+		e, err := w.find(a.To)
+		switch {
+		case err != nil:
+			return err
+		case e == nil:
+			refused = s.notFound("amend", a.To)
+			return nil
+		case e.Status != provider.Quarantined && !e.DeadLetter() || a.FailedAt != 0 && a.FailedAt != e.FailedAt:
+			refused = fmt.Errorf("sqlite: amend %s: %w", e.ID, provider.ErrConflict)
+			return nil
+		}
+		return w.amend(e, &a)
+	}})
+	if err != nil {
+		return err
+	}
+	return refused
+}
+
+func (w *writer) amend(e *entry, a *provider.Amendment) error {
+	e.UpdatedAt = w.now
+	w.touch(e, changedTurn)
+	if a.Failure != "" {
+		if err := w.noteFailure(e, a.Failure); err != nil {
+			return err
+		}
+	}
+	if !a.Resume {
+		return nil
+	}
+	if e.DeadLetter() {
+		e.DueAt, e.ClosedAt, e.outcome = 0, 0, nil
+		w.touch(e, changedEnd)
+	}
+	w.resume(e)
+	return nil
 }
 
 // operate runs f on an open instance.

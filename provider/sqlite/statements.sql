@@ -325,7 +325,7 @@ SELECT status, count(*) FROM instances GROUP BY status
 -- name: list_recent
 SELECT key FROM instances
 WHERE key < ?1 AND (?2 >> status) & 1 AND created_at >= ?6 AND created_at < ?7
-	AND (?8 = 0 OR (failed_at <> 0 AND closed_at = 0))
+	AND (?8 = 0 OR (failed_at <> 0 AND (closed_at = 0) = (?8 = 1)))
 	AND (?9 IS NULL OR substr(id, 1, length(?9)) = ?9)
 	AND (?11 IS NULL OR parent_id = ?11)
 	AND (coalesce(?3, ?4, ?5) IS NULL OR def IN (SELECT id FROM definitions
@@ -335,7 +335,7 @@ ORDER BY key DESC LIMIT ?12
 -- name: list_rare
 SELECT key FROM instances INDEXED BY instances_rare
 WHERE key < ?1 AND status >= 4 AND (?2 >> status) & 1 AND created_at >= ?6 AND created_at < ?7
-	AND (?8 = 0 OR (failed_at <> 0 AND closed_at = 0))
+	AND (?8 = 0 OR (failed_at <> 0 AND (closed_at = 0) = (?8 = 1)))
 	AND (?9 IS NULL OR substr(id, 1, length(?9)) = ?9)
 	AND (?11 IS NULL OR parent_id = ?11)
 	AND (coalesce(?3, ?4, ?5) IS NULL OR def IN (SELECT id FROM definitions
@@ -345,7 +345,7 @@ ORDER BY key DESC LIMIT ?12
 -- name: list_children
 SELECT key FROM instances INDEXED BY instances_parent
 WHERE key < ?1 AND (?2 >> status) & 1 AND created_at >= ?6 AND created_at < ?7
-	AND (?8 = 0 OR (failed_at <> 0 AND closed_at = 0))
+	AND (?8 = 0 OR (failed_at <> 0 AND (closed_at = 0) = (?8 = 1)))
 	AND (?9 IS NULL OR substr(id, 1, length(?9)) = ?9)
 	AND parent_id = ?11
 	AND (coalesce(?3, ?4, ?5) IS NULL OR def IN (SELECT id FROM definitions
@@ -355,7 +355,7 @@ ORDER BY key DESC LIMIT ?12
 -- name: list_ids
 SELECT key FROM instances INDEXED BY sqlite_autoindex_instances_1
 WHERE id >= ?9 AND id < ?10 AND key < ?1 AND (?2 >> status) & 1 AND created_at >= ?6 AND created_at < ?7
-	AND (?8 = 0 OR (failed_at <> 0 AND closed_at = 0))
+	AND (?8 = 0 OR (failed_at <> 0 AND (closed_at = 0) = (?8 = 1)))
 	AND (?11 IS NULL OR parent_id = ?11)
 	AND (coalesce(?3, ?4, ?5) IS NULL OR def IN (SELECT id FROM definitions
 		WHERE (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR substr(name, 1, length(?4)) = ?4) AND (?5 IS NULL OR version = ?5)))
@@ -369,7 +369,7 @@ WHERE owner = 0 AND wake_at <= ?13 AND wake_at < 9223372036854775807
 	AND def IN (SELECT id FROM definitions
 		WHERE (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR substr(name, 1, length(?4)) = ?4) AND (?5 IS NULL OR version = ?5))
 	AND key < ?1 AND (?2 >> status) & 1 AND created_at >= ?6 AND created_at < ?7
-	AND (?8 = 0 OR (failed_at <> 0 AND closed_at = 0))
+	AND (?8 = 0 OR (failed_at <> 0 AND (closed_at = 0) = (?8 = 1)))
 	AND (?9 IS NULL OR substr(id, 1, length(?9)) = ?9)
 	AND (?11 IS NULL OR parent_id = ?11)
 ORDER BY key DESC LIMIT ?12

@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/durango-go/durango/provider"
+)
+
+// The callback of a policy is owed by the node that quarantined the instance,
+// and the row says so until it has returned. If that node is gone by then,
+// another that has the policy takes over.
+
+// callBack calls the callback of the policy for an instance that node owes it
+// for. A callback that fails changes nothing: the instance stays quarantined.
+func (e *Engine) callBack(ctx context.Context, key provider.Key, node provider.NodeKey, policy Policy) {
+	inspector, err := e.client.Inspector()
+	amender, ok := e.store.(provider.Amender)
+	if err != nil || !ok || policy.Callback == nil {
+		return
+	}
+	row, f, err := e.owed(ctx, inspector, key, node)
+	if err != nil {
+		return
+	}
+	if err := runCallback(ctx, policy, &row); err != nil {
+		if ctx.Err() != nil {
+			return // this node is leaving; another calls back
+		}
+		e.o.Logger.Error("the callback of a quarantine failed; the instance stays quarantined", "instance", row.ID, "error", err)
+	}
+	f.Notify = 0
+	e.insist(ctx, func() error {
+		return amender.Amend(ctx, provider.Amendment{To: provider.Target{Key: key}, FailedAt: row.FailedAt, Failure: f.String()})
+	})
+}
+
+var errNotOwed = errors.New("no callback is owed")
+
+// owed reads an instance for which node owes a callback.
+func (e *Engine) owed(ctx context.Context, inspector provider.Inspector, key provider.Key, node provider.NodeKey) (row provider.Instance, f provider.TurnFailure, err error) {
+	err = e.insist(ctx, func() (err error) {
+		row, err = inspector.Get(ctx, provider.Target{Key: key})
+		return err
+	})
+	f = provider.ParseTurnFailure(row.TurnFailure)
+	if err == nil && (row.Status != provider.Quarantined || f.Notify != node) {
+		err = errNotOwed
+	}
+	return row, f, err
+}
+
+// insist repeats a call for as long as the store has passing trouble.
+func (e *Engine) insist(ctx context.Context, call func() error) error {
+	for delay := time.Millisecond; ; delay = min(2*delay, maxPause) {
+		err := call()
+		if err == nil || !retryable(err) || !e.await(ctx, nil, delay) {
+			return err
+		}
+	}
+}
+
+// runCallback calls back once.
+func runCallback(ctx context.Context, policy Policy, row *provider.Instance) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, policy.Timeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- fmt.Errorf("panic: %v", p)
+			}
+		}()
+		done <- policy.Callback(ctx, row)
+	}()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return err
+}
+
+// callbacks takes over, now and then, the callbacks that nodes which are gone
+// owe.
+func (e *Engine) callbacks(ctx context.Context) {
+	wanted := e.o.Policy.Callback != nil
+	for _, versions := range e.orchestrations {
+		for i := range versions {
+			wanted = wanted || versions[i].Policy.Callback != nil
+		}
+	}
+	inspector, err := e.client.Inspector()
+	amender, ok := e.store.(provider.Amender)
+	if !wanted || err != nil || !ok {
+		return
+	}
+	for e.await(ctx, nil, e.o.Lease) {
+		if err := e.takeOverCallbacks(ctx, inspector, amender); err != nil && ctx.Err() == nil {
+			e.o.Logger.Warn("callbacks of quarantines could not be looked for", "error", err)
+		}
+	}
+}
+
+func (e *Engine) takeOverCallbacks(ctx context.Context, inspector provider.Inspector, amender provider.Amender) error {
+	nodes, err := inspector.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	alive := map[provider.NodeKey]bool{}
+	for _, n := range nodes {
+		alive[n.Key] = !n.Gone && !n.Dead
+	}
+	q := provider.Query{Statuses: []provider.Status{provider.Quarantined}}
+	for more := true; more; more = q.After != 0 {
+		page, err := inspector.List(ctx, q)
+		if err != nil {
+			return err
+		}
+		for i := range page.Instances {
+			row := &page.Instances[i]
+			f := provider.ParseTurnFailure(row.TurnFailure)
+			policy := e.policyOf(row.Name, row.Version)
+			node := e.nodeKey()
+			if f.Notify == 0 || alive[f.Notify] || policy.Callback == nil || node == 0 || e.resolve(row.Name, row.Version) == nil {
+				continue
+			}
+			f.Notify = node
+			err := amender.Amend(ctx, provider.Amendment{To: provider.Target{Key: row.Key}, FailedAt: row.FailedAt, Failure: f.String()})
+			if err == nil {
+				e.callBack(ctx, row.Key, node, policy)
+			}
+		}
+		q.After = page.Next
+	}
+	return nil
+}
