@@ -259,7 +259,7 @@ func (s *Store) Describe(ctx context.Context) (provider.Description, error) {
 	}
 	switch {
 	case s.file == "":
-		d.Capabilities = provider.Capabilities{Hold: true}
+		d.Capabilities = provider.Capabilities{Hold: true, Amend: true}
 		d.Durability = "memory"
 	case s.options.Synchronous == Normal:
 		d.Durability = "NORMAL"
