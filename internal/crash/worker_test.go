@@ -185,24 +185,18 @@ func work(path, ledgerPath string) error {
 	if err != nil {
 		return err
 	}
-	store, err := open(path)
-	for end := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(end); store, err = open(path) {
+	lease, err := time.ParseDuration(os.Getenv(envLease))
+	if err != nil {
+		return err
+	}
+	store, rt, err := begin(path, lease)
+	for end := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(end); store, rt, err = begin(path, lease) {
 		<-time.After(50 * time.Millisecond) // the server may be starting again
 	}
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	lease, err := time.ParseDuration(os.Getenv(envLease))
-	if err != nil {
-		return err
-	}
-	rt, err := durango.New(store, durango.Options{
-		Lease: lease, MinBackoff: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
-	})
-	if err != nil {
-		return err
-	}
 	rt.Register(
 		step.Bind(func(ctx context.Context, in string) (string, error) {
 			info := durango.Info(ctx)
@@ -234,4 +228,19 @@ func work(path, ledgerPath string) error {
 	defer stop()
 	fmt.Println("ready")
 	return rt.Run(ctx)
+}
+
+func begin(path string, lease time.Duration) (inspected, *durango.Runtime, error) {
+	store, err := open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	rt, err := durango.New(store, durango.Options{
+		Lease: lease, MinBackoff: 50 * time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return store, rt, nil
 }
