@@ -2,6 +2,8 @@ package durangotest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/durango-go/durango/provider"
@@ -143,7 +145,13 @@ func (l *line) Definitions(ctx context.Context) ([]provider.Definition, error) {
 }
 
 func (l *line) Lookup(ctx context.Context, batch []provider.Lookup) ([]provider.Finding, error) {
-	return through(l, func() ([]provider.Finding, error) { return l.world.Lookup(ctx, batch) })
+	found, err := through(l, func() ([]provider.Finding, error) { return l.world.Lookup(ctx, batch) })
+	if errors.Is(err, errCut) {
+		// The node asks again until it has come to its end. To code that reads a
+		// value it would tell a final error, in a turn that nobody will commit.
+		err = fmt.Errorf("%w: %w", provider.ErrTransient, err)
+	}
+	return found, err
 }
 
 // What an activity may do through its client beside the above.

@@ -2,6 +2,7 @@ package durangotest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -321,6 +322,4 @@ func decodeTurn(row *provider.Turn) (history.Turn, error) {
 	}, nil
 }
 
-// errCut is a passing error: a node that hears it asks again, and tells no code
-// of it, until it has come to its end.
-var errCut = fmt.Errorf("%w: the connection to the store has been cut", provider.ErrTransient)
+var errCut = errors.New("the connection to the store has been cut")
