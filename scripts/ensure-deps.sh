@@ -31,23 +31,28 @@ fi
 if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null; then
 	"${root[@]}" apt-get update -q
 fi
-# A test kills the primary of a pair that pg_auto_failover keeps, and is skipped
-# without it. One package has the server's version in its name.
-if [ -z "${DURANGO_TEST_POSTGRES:-}" ] && ! command -v pg_autoctl >/dev/null && command -v apt-cache >/dev/null; then
-	mapfile -t -O "${#missing[@]}" missing < <(
-		apt-cache search --names-only '^(pg-auto-failover-cli|postgresql-[0-9]+-auto-failover)$' | cut -d' ' -f1)
+install() {
+	echo "installing $*"
+	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+if [ ${#missing[@]} -gt 0 ]; then
+	if ! command -v apt-get >/dev/null; then
+		echo "please install: ${missing[*]}" >&2
+		exit 1
+	fi
+	install "${missing[@]}"
 fi
-
-if [ ${#missing[@]} -eq 0 ]; then
-	exit 0
-fi
-if ! command -v apt-get >/dev/null; then
-	echo "please install: ${missing[*]}" >&2
-	exit 1
-fi
-echo "installing ${missing[*]}"
-"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 # The tests start their own: the package's service is not wanted.
 if [ -n "$pooler" ] && [ -d /run/systemd/system ]; then
 	"${root[@]}" systemctl disable --now -q pgbouncer
+fi
+
+# A test kills the primary of a pair that pg_auto_failover keeps, and is skipped
+# without it. One package has the server's version in its name.
+if [ -z "${DURANGO_TEST_POSTGRES:-}" ] && ! command -v pg_autoctl >/dev/null && command -v apt-cache >/dev/null; then
+	mapfile -t failover < <(
+		apt-cache search --names-only '^(pg-auto-failover-cli|postgresql-[0-9]+-auto-failover)$' | cut -d' ' -f1)
+	if [ ${#failover[@]} -gt 0 ]; then
+		install "${failover[@]}" || echo "without them: the test of a failover is skipped"
+	fi
 fi
