@@ -25,6 +25,26 @@ type Amendment struct {
 	Resume bool
 }
 
+// Fits reports whether i is what the amendment is for.
+func (a *Amendment) Fits(i *Instance) bool {
+	return (i.Status == Quarantined || i.DeadLetter()) && (a.FailedAt == 0 || a.FailedAt == i.FailedAt)
+}
+
+// Resume lets turns of an instance run again: the part that is the same for
+// every store. The owner of one that could run anyway stays.
+func (i *Instance) Resume(now int64) {
+	if !i.Status.Runnable() {
+		i.Status = Running
+		if i.NextTurn == 1 {
+			i.Status = Pending
+		}
+	}
+	i.Attempts, i.UpdatedAt = 0, now
+	if i.FailedAt != 0 {
+		i.NotBefore = 0 // backoff; otherwise it is a delayed start, which stays
+	}
+}
+
 // DeadLetter reports whether a policy has ended the instance and kept its
 // mail: it has Failed by a commit that had a Failure and no turn.
 func (i *Instance) DeadLetter() bool { return i.Status == Failed && i.FailedAt != 0 }

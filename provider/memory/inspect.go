@@ -210,16 +210,7 @@ func (s *Store) Hold(ctx context.Context, t provider.Target, reason string) erro
 
 func (in *instance) resume(now int64) {
 	row := &in.row
-	if !row.Status.Runnable() {
-		row.Status = provider.Running
-		if row.NextTurn == 1 {
-			row.Status = provider.Pending
-		}
-	}
-	row.Attempts, row.UpdatedAt = 0, now
-	if row.FailedAt != 0 {
-		row.NotBefore = 0 // backoff; otherwise it is a delayed start, which stays
-	}
+	row.Resume(now)
 	row.WakeAt = row.ComputeWakeAt(now)
 }
 
@@ -236,7 +227,7 @@ func (s *Store) Amend(ctx context.Context, a provider.Amendment) error {
 	}
 	row := &in.row
 	dead := row.DeadLetter()
-	if row.Status != provider.Quarantined && !dead || a.FailedAt != 0 && a.FailedAt != row.FailedAt {
+	if !a.Fits(row) {
 		return fmt.Errorf("memory: amend %s: %w", row.ID, provider.ErrConflict)
 	}
 	if a.Failure != "" {

@@ -21,9 +21,7 @@ func (s *Store) Terminate(ctx context.Context, to provider.Target, outcome, noti
 // Suspend implements [provider.Inspector].
 func (s *Store) Suspend(ctx context.Context, to provider.Target) error {
 	return s.operate(ctx, "suspend", to, func(t *txn, e *entry) error {
-		e.Status, e.Owner, e.UpdatedAt = provider.Suspended, 0, t.now
-		t.touch(e, changedState)
-		t.wake(e)
+		t.suspend(e)
 		return nil
 	})
 }
@@ -41,10 +39,8 @@ func (s *Store) Hold(ctx context.Context, to provider.Target, reason string) err
 	return s.operate(ctx, "hold", to, func(t *txn, e *entry) error {
 		switch {
 		case reason != "" && e.Status.Runnable():
-			e.Status, e.Owner, e.FailedAt, e.failure = provider.Suspended, 0, t.now, []byte(reason)
-			e.UpdatedAt = t.now
-			t.touch(e, changedState)
-			t.wake(e)
+			e.FailedAt, e.failure = t.now, []byte(reason)
+			t.suspend(e)
 		case reason == "" && e.Status == provider.Suspended:
 			t.resume(e)
 			e.FailedAt = 0
@@ -53,17 +49,14 @@ func (s *Store) Hold(ctx context.Context, to provider.Target, reason string) err
 	})
 }
 
+func (t *txn) suspend(e *entry) {
+	e.Status, e.Owner, e.UpdatedAt = provider.Suspended, 0, t.now
+	t.touch(e, changedState)
+	t.wake(e)
+}
+
 func (t *txn) resume(e *entry) {
-	if !e.Status.Runnable() {
-		e.Status = provider.Running
-		if e.NextTurn == 1 {
-			e.Status = provider.Pending
-		}
-	}
-	e.Attempts, e.UpdatedAt = 0, t.now
-	if e.FailedAt != 0 {
-		e.NotBefore = 0 // backoff; otherwise it is a delayed start, which stays
-	}
+	e.Resume(t.now)
 	t.touch(e, changedState)
 	t.wake(e)
 }
@@ -80,7 +73,7 @@ func (s *Store) Amend(ctx context.Context, a provider.Amendment) error {
 		case e == nil:
 			refused = s.notFound("amend", a.To)
 			return
-		case e.Status != provider.Quarantined && !e.DeadLetter() || a.FailedAt != 0 && a.FailedAt != e.FailedAt:
+		case !a.Fits(&e.Instance):
 			refused = fmt.Errorf("postgres: amend %s: %w", e.ID, provider.ErrConflict)
 			return
 		}

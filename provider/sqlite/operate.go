@@ -20,9 +20,7 @@ func (s *Store) Terminate(ctx context.Context, t provider.Target, outcome, notif
 // Suspend implements [provider.Inspector].
 func (s *Store) Suspend(ctx context.Context, t provider.Target) error {
 	return s.operate(ctx, "suspend", t, func(w *writer, e *entry) (refused, err error) {
-		e.Status, e.Owner, e.UpdatedAt = provider.Suspended, 0, w.now
-		w.touch(e, changedOwner)
-		w.wake(e)
+		w.suspend(e)
 		return nil, nil
 	})
 }
@@ -40,12 +38,9 @@ func (s *Store) Hold(ctx context.Context, t provider.Target, reason string) erro
 	return s.operate(ctx, "hold", t, func(w *writer, e *entry) (refused, err error) {
 		switch {
 		case reason != "" && e.Status.Runnable():
-			e.Status, e.Owner, e.FailedAt, e.UpdatedAt = provider.Suspended, 0, w.now, w.now
-			if err := w.noteFailure(e, reason); err != nil {
-				return nil, err
-			}
-			w.touch(e, changedOwner)
-			w.wake(e)
+			e.FailedAt = w.now
+			w.suspend(e)
+			return nil, w.noteFailure(e, reason)
 		case reason == "" && e.Status == provider.Suspended:
 			w.resume(e)
 			e.FailedAt = 0
@@ -54,17 +49,14 @@ func (s *Store) Hold(ctx context.Context, t provider.Target, reason string) erro
 	})
 }
 
+func (w *writer) suspend(e *entry) {
+	e.Status, e.Owner, e.UpdatedAt = provider.Suspended, 0, w.now
+	w.touch(e, changedOwner)
+	w.wake(e)
+}
+
 func (w *writer) resume(e *entry) {
-	if !e.Status.Runnable() {
-		e.Status = provider.Running
-		if e.NextTurn == 1 {
-			e.Status = provider.Pending
-		}
-	}
-	e.Attempts, e.UpdatedAt = 0, w.now
-	if e.FailedAt != 0 {
-		e.NotBefore = 0 // backoff; otherwise it is a delayed start, which stays
-	}
+	e.Resume(w.now)
 	w.touch(e, changedState)
 	w.wake(e)
 }
@@ -81,7 +73,7 @@ func (s *Store) Amend(ctx context.Context, a provider.Amendment) error {
 		case e == nil:
 			refused = s.notFound("amend", a.To)
 			return nil
-		case e.Status != provider.Quarantined && !e.DeadLetter() || a.FailedAt != 0 && a.FailedAt != e.FailedAt:
+		case !a.Fits(&e.Instance):
 			refused = fmt.Errorf("sqlite: amend %s: %w", e.ID, provider.ErrConflict)
 			return nil
 		}
