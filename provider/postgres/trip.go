@@ -194,44 +194,40 @@ func (s *Store) once(ctx context.Context, f func(ctx context.Context, x *tx) err
 
 // write makes one trip that is a transaction of its own.
 func (s *Store) write(ctx context.Context, op string, fill func(*trip)) error {
-	if err := s.ready(ctx, op); err != nil {
-		return err
-	}
-	patient, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := s.retry(patient, func() error {
-		c, err := s.writers.Acquire(patient)
-		if err != nil {
-			return err
-		}
-		defer c.Release()
+	return s.patiently(ctx, op, s.writers, func(ctx context.Context, c *pgx.Conn) error {
 		t := s.trip()
 		t.set()
 		fill(t)
-		if err := t.run(patient, c.Conn()); err != nil {
+		if err := t.run(ctx, c); err != nil {
 			return s.resolve(t, err)
 		}
 		return nil
 	})
-	s.distrust(ctx, patient)
-	return s.fail(ctx, op, err)
 }
 
 // read makes trips that change nothing, again if they fail for a passing
 // reason. f must bear being called again.
 func (s *Store) read(ctx context.Context, op string, f func(run func(*trip) error) error) error {
+	return s.patiently(ctx, op, s.readers, func(ctx context.Context, c *pgx.Conn) error {
+		return f(func(t *trip) error { return t.run(ctx, c) })
+	})
+}
+
+// patiently calls f with a connection, again if that fails for a passing
+// reason, for as long as a call may take.
+func (s *Store) patiently(ctx context.Context, op string, pool *pgxpool.Pool, f func(context.Context, *pgx.Conn) error) error {
 	if err := s.ready(ctx, op); err != nil {
 		return err
 	}
 	patient, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := s.retry(patient, func() error {
-		c, err := s.readers.Acquire(patient)
+		c, err := pool.Acquire(patient)
 		if err != nil {
 			return err
 		}
 		defer c.Release()
-		return f(func(t *trip) error { return t.run(patient, c.Conn()) })
+		return f(patient, c.Conn())
 	})
 	s.distrust(ctx, patient)
 	return s.fail(ctx, op, err)
