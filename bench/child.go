@@ -28,27 +28,36 @@ type childReport struct {
 
 func isChild() bool { return os.Getenv(childVariable) != "" }
 
+// again is a process of this program that finds its orders in a variable.
+func (e *env) again(variable string, orders any) (*exec.Cmd, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(orders)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(e, program)
+	cmd.Env = append(os.Environ(), variable+"="+string(text))
+	if onPostgres(e.store) {
+		conn, err := connString()
+		if err != nil {
+			return nil, err
+		}
+		cmd.Env = append(cmd.Env, serverVariable+"="+conn)
+	}
+	return cmd, nil
+}
+
 // spawn runs a child process and returns its report and the CPU time that it
 // used.
 func (e *env) spawn(o childOrders) (*childReport, time.Duration, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, 0, err
-	}
-	orders, err := json.Marshal(o)
+	child, err := e.again(childVariable, o)
 	if err != nil {
 		return nil, 0, err
 	}
 	var stdout, stderr bytes.Buffer
-	child := exec.CommandContext(e, program)
-	child.Env = append(os.Environ(), childVariable+"="+string(orders))
-	if onPostgres(e.store) {
-		conn, err := connString()
-		if err != nil {
-			return nil, 0, err
-		}
-		child.Env = append(child.Env, serverVariable+"="+conn)
-	}
 	child.Stdout, child.Stderr = &stdout, &stderr
 	if err := child.Run(); err != nil {
 		return nil, 0, fmt.Errorf("child process: %w: %s", err, tail(stderr.Bytes()))

@@ -78,26 +78,13 @@ type process struct {
 
 // workers starts nodes on the store of the measurement.
 func (e *env) workers(n int) ([]*process, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	orders, err := json.Marshal(workerOrders{Dir: e.dir, Store: e.store, Timeout: e.Timeout})
-	if err != nil {
-		return nil, err
-	}
-	variables := append(os.Environ(), workerVariable+"="+string(orders))
-	if onPostgres(e.store) {
-		conn, err := connString()
-		if err != nil {
-			return nil, err
-		}
-		variables = append(variables, serverVariable+"="+conn)
-	}
 	var all []*process
 	for range n {
-		cmd := exec.CommandContext(e, program)
-		cmd.Env, cmd.Stderr = variables, os.Stderr
+		cmd, err := e.again(workerVariable, workerOrders{Dir: e.dir, Store: e.store, Timeout: e.Timeout})
+		if err != nil {
+			return all, err
+		}
+		cmd.Stderr = os.Stderr
 		in, err1 := cmd.StdinPipe()
 		out, err2 := cmd.StdoutPipe()
 		if err := errors.Join(err1, err2); err != nil {
