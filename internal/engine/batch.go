@@ -3,14 +3,16 @@ package engine
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // batcher gathers items while the previous group is being handled, so that a
 // group forms without a timer and an idle node adds no latency. One goroutine
-// runs at a time, and only while there is something to do.
+// runs at a time, and only while there is something to do, unless the handler
+// calls next: then another handles what comes while it goes on.
 type batcher[T any] struct {
 	max    int
-	handle func([]T)
+	handle func(group []T, next func())
 	spawn  func(func())
 	loop   func() // run, as a value made once
 
@@ -20,10 +22,16 @@ type batcher[T any] struct {
 	active  bool
 }
 
-func newBatcher[T any](spawn func(func()), limit int, handle func([]T)) *batcher[T] {
+func newBatcher[T any](spawn func(func()), limit int, handle func(group []T, next func())) *batcher[T] {
 	b := &batcher[T]{max: limit, handle: handle, spawn: spawn}
 	b.loop = b.run
 	return b
+}
+
+// whole makes a handler of one that has nothing left to do once others may go
+// on.
+func whole[T any](handle func([]T)) func([]T, func()) {
+	return func(group []T, _ func()) { handle(group) }
 }
 
 func (b *batcher[T]) add(item T) {
@@ -77,11 +85,29 @@ func (b *batcher[T]) run() {
 		b.spare = nil
 		b.mu.Unlock()
 
-		b.handle(group)
+		var passed atomic.Bool
+		b.handle(group, func() {
+			passed.Store(true)
+			b.pass()
+		})
 
 		clear(group)
 		b.mu.Lock()
 		b.spare = group[:0]
 		b.mu.Unlock()
+		if passed.Load() {
+			return
+		}
+	}
+}
+
+// pass lets another goroutine go on.
+func (b *batcher[T]) pass() {
+	b.mu.Lock()
+	b.active = len(b.waiting) > 0
+	start := b.active
+	b.mu.Unlock()
+	if start {
+		b.spawn(b.loop)
 	}
 }

@@ -34,8 +34,8 @@ func newClient(store provider.Provider, e *Engine) *Client {
 		spawn = e.pool.run
 	}
 	c := &Client{store: store, e: e, waiters: map[provider.Key][]*waiter{}, hint: make(chan struct{}, 1)}
-	c.starts = newBatcher(spawn, 256, c.startGroup)
-	c.sends = newBatcher(spawn, 256, c.sendGroup)
+	c.starts = newBatcher(spawn, 256, whole(c.startGroup))
+	c.sends = newBatcher(spawn, 256, whole(c.sendGroup))
 	return c
 }
 

@@ -2,7 +2,7 @@ package engine
 
 import (
 	"errors"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/durango-go/durango/provider"
@@ -14,58 +14,132 @@ func (e *Engine) submit(x *execution) {
 	e.commits.add(x)
 }
 
-// commitGroup writes the commits of a group in one transaction. Trouble of
-// the store is not trouble of an orchestration: it is retried for as long as
-// the node lives. The same commits are sent again, so a commit whose reply was
-// lost is resolved by its repetition.
-func (e *Engine) commitGroup(group []*execution) {
+// commitGroup writes the commits of a group in one transaction. The next group
+// is written while the effects of this one happen, and if the store can, while
+// this one is on its way to the disk; unless it is small: a change of goroutine
+// costs more than the effects of a few.
+func (e *Engine) commitGroup(group []*execution, next func()) {
 	// Under another key than that of its turn nothing is committed, however
 	// often the call is repeated.
 	node := e.nodeKey()
 	if group = e.ownedBy(node, group); len(group) == 0 {
 		return
 	}
-	e.commitAt.Store(time.Now().UnixNano())
-	defer e.commitAt.Store(0)
-	batch := e.batch[:0]
-	for _, x := range group {
-		batch = append(batch, x.turn.commit)
+	w := writings.Get().(*writing)
+	w.fill(node, group)
+	e.progress.begin()
+	var results []provider.CommitResult
+	var err error
+	large := len(group) >= e.o.minAhead
+	if store, ok := e.store.(provider.Pipeliner); ok && large {
+		results, err = store.CommitAhead(e.ctx, node, w.batch, next)
+	} else if results, err = e.store.Commit(e.ctx, node, w.batch); err == nil && large {
+		next()
 	}
-	e.batch = nil // taken, in case the group has to be split
-	defer func() { clear(batch); e.batch = batch[:0] }()
+	e.written(w, results, err)
+}
+
+// writing is a group of commits on its way into the store. The batcher uses
+// its own slice again.
+type writing struct {
+	node  provider.NodeKey
+	group []*execution
+	batch []provider.Commit
+}
+
+var writings = sync.Pool{New: func() any { return new(writing) }}
+
+func (w *writing) fill(node provider.NodeKey, group []*execution) {
+	w.node = node
+	w.group = append(w.group, group...)
+	for _, x := range group {
+		w.batch = append(w.batch, x.turn.commit)
+	}
+}
+
+func (w *writing) recycle() {
+	clear(w.group)
+	clear(w.batch)
+	w.group, w.batch = w.group[:0], w.batch[:0]
+	writings.Put(w)
+}
+
+// written lets the effects of a group happen. Trouble of the store is not
+// trouble of an orchestration: the write is repeated for as long as the node
+// lives. The same commits are sent again, so a commit whose reply was lost is
+// resolved by its repetition.
+func (e *Engine) written(w *writing, results []provider.CommitResult, err error) {
+	defer w.recycle()
+	defer e.progress.end()
 	for delay := time.Millisecond; ; delay = min(2*delay, maxPause) {
-		results, err := e.store.Commit(e.ctx, node, batch)
 		switch {
 		case err == nil:
 			e.metrics.groups.Add(1)
-			e.metrics.commits.Add(int64(len(group)))
-			e.settleGroup(group, results)
+			e.metrics.commits.Add(int64(len(w.group)))
+			var mail []handoff
+			for i, x := range w.group {
+				e.committed(x, &results[i], &mail)
+			}
+			e.handMails(mail)
 			return
 		case errors.Is(err, provider.ErrNodeGone):
-			e.lostMembership(node)
-			for _, x := range group {
+			e.lostMembership(w.node)
+			for _, x := range w.group {
 				e.abandonCommit(x)
 			}
 			return
 		case e.ctx.Err() != nil:
-			for _, x := range group {
+			for _, x := range w.group {
 				e.abandonCommit(x)
 			}
 			return
 		case retryable(err):
-			e.o.Logger.Warn("commit will be repeated", "error", err, "turns", len(group))
+			e.o.Logger.Warn("commit will be repeated", "error", err, "turns", len(w.group))
 			e.pause(delay)
-		case len(group) > 1:
+		case len(w.group) > 1:
 			// One of them spoils the group: find it.
-			for i := range group {
-				e.commitGroup(group[i : i+1])
+			for i := range w.group {
+				e.commitGroup(w.group[i:i+1], func() {})
 			}
 			return
 		default:
-			e.committed(group[0], &provider.CommitResult{Err: err}, nil)
+			e.committed(w.group[0], &provider.CommitResult{Err: err}, nil)
 			return
 		}
+		results, err = e.store.Commit(e.ctx, w.node, w.batch)
 	}
+}
+
+// underway is what is known of the groups that are being written.
+type underway struct {
+	mu     sync.Mutex
+	groups int
+	since  time.Time // the last of them began or ended
+}
+
+func (u *underway) begin() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.groups++; u.groups == 1 {
+		u.since = time.Now()
+	}
+}
+
+func (u *underway) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.groups--
+	u.since = time.Now()
+}
+
+// stuck is for how long none of the groups has come through.
+func (u *underway) stuck() time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.groups == 0 {
+		return 0
+	}
+	return time.Since(u.since)
 }
 
 // ownedBy keeps, in place, the executions that are owned under a key, and lets
@@ -83,25 +157,6 @@ func (e *Engine) ownedBy(node provider.NodeKey, group []*execution) []*execution
 		}
 	}
 	return kept
-}
-
-// settleGroup lets the effects of a group happen. The next group is written
-// meanwhile, unless this one is small: a change of goroutine costs more than
-// the effects of a few.
-func (e *Engine) settleGroup(group []*execution, results []provider.CommitResult) {
-	settle := func(group []*execution) {
-		var mail []handoff
-		for i, x := range group {
-			e.committed(x, &results[i], &mail)
-		}
-		e.handMails(mail)
-	}
-	if len(group) < 8 {
-		settle(group)
-		return
-	}
-	own := slices.Clone(group) // the batcher uses its slice again
-	e.pool.run(func() { settle(own) })
 }
 
 // retryable reports whether the store may recover from err by itself.

@@ -61,7 +61,7 @@ type Engine struct {
 	draining atomic.Bool
 	hurry    atomic.Bool  // draining, and the grace of local tasks is over
 	busy     atomic.Int64 // executions that are not idle
-	commitAt atomic.Int64 // when the commit under way began, by clock; zero: none
+	progress underway
 	wake     chan struct{}
 	wakeTask chan struct{}
 
@@ -77,8 +77,6 @@ type Engine struct {
 	parking map[provider.TaskRef]chan error
 	hot     *list.List // idle executions with a machine, coldest first
 	hotMem  int64
-
-	batch []provider.Commit // the committer's memory
 
 	// What differed from the store at the last reconciliation.
 	suspects     map[provider.Key]bool
@@ -123,8 +121,8 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 	e.workers.e, e.turns.e, e.timers.e = e, e, e
 	e.workers.loop, e.turns.loop = e.workers.work, e.turns.work
 	e.commits = newBatcher(e.pool.run, 512, e.commitGroup)
-	e.loads = newBatcher(e.pool.run, 128, e.loadGroup)
-	e.finishes = newBatcher(e.pool.run, 256, e.finishGroup)
+	e.loads = newBatcher(e.pool.run, 128, whole(e.loadGroup))
+	e.finishes = newBatcher(e.pool.run, 256, whole(e.finishGroup))
 	e.client = newClient(store, e)
 	e.alone.Store(true)
 	return e, nil

@@ -75,8 +75,7 @@ func (e *Engine) beatInterval() time.Duration { return min(e.o.Lease/5, time.Sec
 // stalled reports whether a commit has been under way for most of a lease.
 // Then others had better take over.
 func (e *Engine) stalled() bool {
-	at := e.commitAt.Load()
-	return at != 0 && time.Since(time.Unix(0, at)) > e.o.Lease*3/4
+	return e.progress.stuck() > e.o.Lease*3/4
 }
 
 // heartbeat beats once. A reply that comes after late has left a gap in which

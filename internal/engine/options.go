@@ -61,6 +61,10 @@ type Options struct {
 	// MaxEventSize is the largest payload; zero means the store's limit.
 	MaxEventSize int
 
+	// minAhead is how many commits make a group that is written ahead
+	// (provider.Pipeliner): a change of goroutine costs more than a few are worth.
+	// Default 8.
+	minAhead int
 	// random spreads pauses; a simulation gives a generator of its own, so that
 	// it can be repeated. Default: rand.Int64N.
 	random func(n int64) int64
@@ -105,6 +109,7 @@ func (o Options) withDefaults() Options {
 		o.MaxHistory = 100_000
 	}
 	def(&o.MaxSessions, 100)
+	def(&o.minAhead, 8)
 	defd(&o.SessionIdle, 5*time.Minute)
 	if o.random == nil {
 		o.random = rand.Int64N

@@ -184,7 +184,7 @@ func (w *world) join(slot, incarnation int) *clusterNode {
 		Logger: quiet(), Lease: simLease, MaxHot: 8, MaxActivities: 6, MinPrefetch: 2, MaxPrefetch: 8, InboxSize: 4,
 		IdleRelease: 300 * time.Millisecond, MinBackoff: 100 * time.Millisecond, DrainTimeout: 2 * time.Second,
 		random:      locked(w.actor(name, incarnation)),
-		MaxSessions: 3, SessionIdle: simSessionIdle,
+		MaxSessions: 3, SessionIdle: simSessionIdle, minAhead: 1 + slot%2,
 	})
 	assert.NoError(w.t, err)
 	n.e = e

@@ -46,6 +46,64 @@ var concurrencyCases = []testCase{
 			}
 		}
 	}},
+	{"CommitsGoAhead", func(h *harness) {
+		pipeliner, ok := h.store.(provider.Pipeliner)
+		if !ok {
+			h.Skip("the store is not a provider.Pipeliner")
+		}
+		const groups, size, turns = 4, 10, 6
+		node := h.join()
+		var keys []provider.Key
+		for i := range groups * size {
+			keys = append(keys, h.owned(node, itoa(i)))
+		}
+		var wg sync.WaitGroup
+		var advance func(group, turn int)
+		advance = func(group, turn int) {
+			defer wg.Done()
+			batch := make([]provider.Commit, size)
+			for i := range batch {
+				batch[i] = h.turn(keys[group*size+i])
+			}
+			nexts := 0
+			var mu sync.Mutex
+			results, err := pipeliner.CommitAhead(h.ctx, node, batch, func() {
+				mu.Lock()
+				defer mu.Unlock()
+				if nexts++; turn == 0 && group+1 < groups {
+					wg.Add(1)
+					go advance(group+1, 0)
+				}
+			})
+			if err != nil || nexts > 1 {
+				h.Errorf("commit ahead: %v, next was called %d times", err, nexts)
+				return
+			}
+			for i := range results {
+				if results[i].Err != nil {
+					h.Errorf("turn %d of %s: %v", turn, itoa(group*size+i), results[i].Err)
+				}
+			}
+			if nexts == 0 && turn == 0 && group+1 < groups {
+				wg.Add(1)
+				go advance(group+1, 0)
+			}
+			if turn+1 < turns {
+				wg.Add(1)
+				go advance(group, turn+1)
+			}
+		}
+		wg.Add(1)
+		go advance(0, 0)
+		wg.Wait()
+		for _, key := range keys {
+			h.same("turns", len(h.turns(key)), turns)
+		}
+		other := h.join()
+		results, err := pipeliner.CommitAhead(h.ctx, other, []provider.Commit{h.turn(keys[0])}, func() {})
+		h.ok(err, "commit ahead by another node")
+		h.is(results[0].Err, provider.ErrConflict, "commit ahead by another node")
+	}},
 	{"ManySendersMakeADenseMailbox", func(h *harness) {
 		// DESIGN 5: "Signals form a durable mailbox [...] FIFO per name and
 		// sender".

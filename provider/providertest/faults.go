@@ -134,6 +134,12 @@ func (w *faulty) Load(ctx context.Context, batch []provider.LoadRequest) ([]prov
 	return call(w, "Load", func() ([]provider.Loaded, error) { return w.Provider.Load(ctx, batch) })
 }
 
+// CommitAhead is always ready for more.
+func (w *faulty) CommitAhead(ctx context.Context, node provider.NodeKey, batch []provider.Commit, next func()) ([]provider.CommitResult, error) {
+	next()
+	return w.Commit(ctx, node, batch)
+}
+
 func (w *faulty) Commit(ctx context.Context, node provider.NodeKey, batch []provider.Commit) ([]provider.CommitResult, error) {
 	return call(w, "Commit", func() ([]provider.CommitResult, error) { return w.Provider.Commit(ctx, node, batch) })
 }

@@ -10,8 +10,13 @@ import (
 
 // Commit implements [provider.Provider].
 func (s *Store) Commit(ctx context.Context, node provider.NodeKey, batch []provider.Commit) ([]provider.CommitResult, error) {
+	return s.CommitAhead(ctx, node, batch, nil)
+}
+
+// CommitAhead implements [provider.Pipeliner].
+func (s *Store) CommitAhead(ctx context.Context, node provider.NodeKey, batch []provider.Commit, next func()) ([]provider.CommitResult, error) {
 	results := make([]provider.CommitResult, len(batch))
-	r := request{n: len(batch)}
+	r := request{n: len(batch), written: next}
 	for i := range batch {
 		r.bytes += batch[i].Size()
 	}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 
 	"zombiezen.com/go/sqlite"
@@ -147,9 +148,19 @@ type conn struct {
 	// reader is set for a connection of the pool, which sees only what has
 	// been committed.
 	reader bool
-	// steps counts executed statements.
+	// steps counts executed statements; wrote is set by those that may change the
+	// file.
 	steps int64
+	wrote bool
 }
+
+// changes tells which statements may change the file.
+var changes = func() (c [statements]bool) {
+	for i, q := range queries {
+		c[i] = !strings.HasPrefix(q, "SELECT") && !slices.Contains([]string{"BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK", "PRAGMA data_version"}, q)
+	}
+	return c
+}()
 
 // prepare prepares every statement. The schema must be in place.
 func (c *conn) prepare() error {
@@ -171,6 +182,7 @@ func (c *conn) query(q statement, args ...int64) *sqlite.Stmt {
 		s.BindInt64(i+1, a)
 	}
 	c.steps++
+	c.wrote = c.wrote || changes[q]
 	return s
 }
 

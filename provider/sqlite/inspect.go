@@ -20,7 +20,7 @@ const (
 func (s *Store) Get(ctx context.Context, t provider.Target) (provider.Instance, error) {
 	var in provider.Instance
 	var found bool
-	err := s.read(ctx, "get", func(c *conn) error {
+	err := s.readOut(ctx, "get", func(c *conn) error {
 		key, err := targetKey(c, t)
 		if err != nil {
 			return err
@@ -50,7 +50,7 @@ func (s *Store) List(ctx context.Context, q provider.Query) (provider.Page, erro
 		limit = defaultPage
 	}
 	var page provider.Page
-	err := s.read(ctx, "list", func(c *conn) error {
+	err := s.readOut(ctx, "list", func(c *conn) error {
 		return interruptible(ctx, c, func(c *conn) error {
 			page = provider.Page{}
 			keys, err := selectKeys(c, &q, limit+1)
@@ -159,7 +159,7 @@ func after(prefix string) string {
 // Turns implements [provider.Inspector].
 func (s *Store) Turns(ctx context.Context, k provider.Key, from int64, limit int) ([]provider.Turn, error) {
 	var turns []provider.Turn
-	err := s.read(ctx, "turns", func(c *conn) error {
+	err := s.readOut(ctx, "turns", func(c *conn) error {
 		turns = nil
 		e, err := readEntry(c, s, k)
 		if err != nil || e == nil {
@@ -176,7 +176,7 @@ func (s *Store) Turns(ctx context.Context, k provider.Key, from int64, limit int
 // Mailbox implements [provider.Inspector].
 func (s *Store) Mailbox(ctx context.Context, k provider.Key, limit int) ([]provider.Mail, error) {
 	var mail []provider.Mail
-	err := s.read(ctx, "mailbox", func(c *conn) error {
+	err := s.readOut(ctx, "mailbox", func(c *conn) error {
 		mail = nil
 		return rows(c.query(qMessageList, int64(k), 0), func(st *sqlite.Stmt) bool {
 			if limit > 0 && len(mail) == limit {
@@ -192,7 +192,7 @@ func (s *Store) Mailbox(ctx context.Context, k provider.Key, limit int) ([]provi
 // Tasks implements [provider.Inspector].
 func (s *Store) Tasks(ctx context.Context, k provider.Key) ([]provider.Task, error) {
 	var tasks []provider.Task
-	err := s.read(ctx, "tasks", func(c *conn) error {
+	err := s.readOut(ctx, "tasks", func(c *conn) error {
 		tasks = nil
 		e, err := readEntry(c, s, k)
 		if err != nil || e == nil {
@@ -235,7 +235,7 @@ func (s *Store) Nodes(ctx context.Context) ([]provider.NodeView, error) {
 // a large store.
 func (s *Store) Stats(ctx context.Context) (provider.Stats, error) {
 	var stats provider.Stats
-	err := s.read(ctx, "stats", func(c *conn) error {
+	err := s.readOut(ctx, "stats", func(c *conn) error {
 		return interruptible(ctx, c, func(c *conn) error {
 			stats = provider.Stats{Instances: map[provider.Status]int64{}, Now: now()}
 			err := rows(c.query(qStatusStats), func(st *sqlite.Stmt) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"zombiezen.com/go/sqlite"
 
@@ -158,6 +159,9 @@ func (s *Store) Outcomes(ctx context.Context, targets []provider.Target) ([]prov
 		}
 		return nil
 	})
+	if err == nil && slices.ContainsFunc(outcomes, func(o provider.Outcome) bool { return o.Status != 0 && !o.Status.Open() }) {
+		err = s.settle("outcomes")
+	}
 	if err != nil {
 		return nil, err
 	}

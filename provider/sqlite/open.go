@@ -13,10 +13,10 @@
 //
 // # Durability
 //
-// With [Full], the default, what was acknowledged survives a power failure:
-// write-ahead log, synchronous=FULL. With [Normal] it survives the death of
-// the process, and a power failure may take back the last commits, without
-// damage.
+// With [Full], the default, what was acknowledged, or read, survives a power
+// failure: the write-ahead log is flushed before anybody is answered, while the
+// next group is being written. With [Normal] it survives the death of the
+// process, and a power failure may take back the last commits, without damage.
 package sqlite
 
 import (
@@ -108,6 +108,7 @@ type Store struct {
 	kinds   *dictionary
 	locks   nodeLocks
 	closing chan struct{}
+	flusher *flusher // nil: SQLite flushes, or nobody does
 
 	transactions, statements, groups, items, commits atomic.Int64
 }
@@ -115,6 +116,7 @@ type Store struct {
 var (
 	_ provider.Provider  = (*Store)(nil)
 	_ provider.Inspector = (*Store)(nil)
+	_ provider.Pipeliner = (*Store)(nil)
 )
 
 // Open opens the file at path with the default options, and makes it when it
@@ -166,6 +168,14 @@ func OpenWith(path string, options Options) (*Store, error) {
 	}
 	if real, err := filepath.EvalSymlinks(s.file); err == nil && s.file != "" {
 		s.file = real // so that lock files have one name, whatever path led here
+	}
+	if s.file != "" && !options.ReadOnly && options.Synchronous == Full {
+		if s.flusher, err = newFlusher(s.file); err == nil {
+			err = c.pragma("synchronous = normal") // see flusher
+		}
+		if err != nil {
+			return nil, errors.Join(s.fail("open", err), c.Close())
+		}
 	}
 	if s.w, err = newWriter(s, c); err != nil {
 		return nil, errors.Join(s.fail("open", err), c.Close())

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"zombiezen.com/go/sqlite"
 
@@ -86,6 +87,9 @@ func (s *Store) Lookup(ctx context.Context, batch []provider.Lookup) ([]provider
 		}
 		return nil
 	})
+	if err == nil && slices.ContainsFunc(found, func(f provider.Finding) bool { return f.Found }) {
+		err = s.settle("lookup")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +145,7 @@ func lookupNamed(c *conn, q statement, name string, f *provider.Finding) (err er
 // Values implements [provider.Inspector].
 func (s *Store) Values(ctx context.Context, k provider.Key) ([]provider.Value, error) {
 	var values []provider.Value
-	err := s.read(ctx, "values", func(c *conn) error {
+	err := s.readOut(ctx, "values", func(c *conn) error {
 		values = nil
 		return rows(c.query(qValueList, int64(k)), func(st *sqlite.Stmt) bool {
 			values = append(values, provider.Value{Name: st.ColumnText(0), Payload: columnBytes(st, 1)})

@@ -94,6 +94,22 @@ func (s *Store) read(ctx context.Context, op string, f func(c *conn) error) erro
 	return s.fail(op, snapshot(c, f))
 }
 
+// readOut is read for what leaves the store: what f returns is durable.
+func (s *Store) readOut(ctx context.Context, op string, f func(c *conn) error) error {
+	if err := s.read(ctx, op, f); err != nil {
+		return err
+	}
+	return s.settle(op)
+}
+
+// settle makes durable what has been read.
+func (s *Store) settle(op string) error {
+	if s.flusher == nil {
+		return nil
+	}
+	return s.fail(op, s.flusher.settle())
+}
+
 // snapshot runs f in a read transaction.
 func snapshot(c *conn, f func(c *conn) error) error {
 	if err := c.exec(qBeginRead); err != nil {
