@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
+
+	fast "github.com/go-json-experiment/json/v1"
 )
 
 // Codec turns values into what is stored and back: the inputs, outputs and
@@ -57,6 +60,11 @@ func (jsonCodec) Decode(b []byte, into any) error {
 		*raw = bytes.Clone(b)
 		return nil
 	}
+	if fast.Unmarshal(b, into) == nil {
+		return nil
+	}
+	// encoding/json has the last word on what is wrong, and says it as ever.
+	reflect.ValueOf(into).Elem().SetZero()
 	return json.Unmarshal(b, into)
 }
 

@@ -34,7 +34,7 @@ type layer struct {
 var layers = map[string]layer{
 	".": {
 		own:   []string{"internal/engine", "internal/replay", "internal/topic", "provider", "history"},
-		other: []string{"github.com/google/uuid", "github.com/Masterminds/semver"},
+		other: []string{"github.com/go-json-experiment/json", "github.com/google/uuid", "github.com/Masterminds/semver"},
 	},
 	"durangotest": {
 		own:   []string{".", "provider", "provider/memory", "history"},
