@@ -18,7 +18,6 @@ type everything struct {
 	Quoted  int64   `json:",string"`
 	QuotedS string  `json:",string"`
 	Skip    string  `json:"-"`
-	Dash    string  `json:"-,"`
 	B       bool
 	Bytes   []byte
 	Array   [3]byte
