@@ -62,6 +62,9 @@ func (l *bareLoop) preparePostgres(e *env, inFlight int) ([]*bareFlow, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} { // as the store has it
+		config.RuntimeParams[name] = "off"
+	}
 	config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	if w.conn, err = pgx.ConnectConfig(e, config); err != nil {
 		return nil, err

@@ -276,6 +276,12 @@ func (s *Store) sessionSettings() []setting {
 		// Planning anew for each array took as long as executing.
 		{"plan_cache_mode", "force_generic_plan"},
 		{"jit", "off"}, // took longer than what it was to make faster
+		// Every statement finds its rows by an index, one by one. To a planner
+		// that has seen the table empty, or small, reading all of it seems cheaper,
+		// and its plan stays until the table is analyzed.
+		{"enable_seqscan", "off"},
+		{"enable_hashjoin", "off"},
+		{"enable_mergejoin", "off"},
 	}
 	if s.options.NoSync {
 		set = append(set, setting{"synchronous_commit", "off"})

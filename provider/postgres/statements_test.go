@@ -73,13 +73,28 @@ func fill(t *testing.T, s *Store, c *pgx.Conn, n int) {
 	execute(t, c, "ANALYZE")
 }
 
+// asStore makes a connection plan as those of the store do.
+func asStore(t *testing.T, s *Store, c *pgx.Conn) {
+	t.Helper()
+	for _, set := range s.sessionSettings() {
+		execute(t, c, "SET "+set.name+" = "+set.value)
+	}
+}
+
 // Future rows never slow a claim, and query plans are under test: with generic
-// plans, nothing but statistics reads a large table from end to end.
+// plans, nothing but statistics reads a large table from end to end, neither
+// where the planner knows that it is large nor where it has last seen it empty.
 func TestPlans(t *testing.T) {
+	for _, n := range []int{100_000, 0} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) { testPlans(t, n) })
+	}
+}
+
+func testPlans(t *testing.T, n int) {
 	s := open(t, Options{NoSync: true})
 	c := raw(t)
-	fill(t, s, c, 100_000)
-	execute(t, c, "SET plan_cache_mode = force_generic_plan")
+	fill(t, s, c, n)
+	asStore(t, s, c)
 	scan := regexp.MustCompile(`Seq Scan on (instances|ids|history|messages|message_ids|published_values|replies|tasks)\b`)
 	parameter := regexp.MustCompile(`\$(\d+)`)
 	explained := 0
@@ -120,7 +135,7 @@ func TestClaimsAndListsTouchFewPages(t *testing.T) {
 	c := raw(t)
 	fill(t, s, c, 100_000)
 	execute(t, c, "VACUUM")
-	execute(t, c, "SET plan_cache_mode = force_generic_plan")
+	asStore(t, s, c)
 	names, pools := []string{"charge"}, []string{""}
 	for _, tt := range []selection{
 		{qInstancesDue, []any{[]string{"flow"}, []string{"1"}, s.allShards, 80}},
