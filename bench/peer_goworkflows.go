@@ -26,6 +26,7 @@ var goWorkflowsPeer = &peer{
 type goWorkflowsSystem struct {
 	client *client.Client
 	limit  time.Duration
+	order  string
 }
 
 func openGoWorkflows(ctx context.Context, at place) (orchestrator, error) {
@@ -64,7 +65,7 @@ func openGoWorkflows(ctx context.Context, at place) (orchestrator, error) {
 		return nil, err
 	}
 	deadline, _ := ctx.Deadline()
-	return &goWorkflowsSystem{client.New(b), time.Until(deadline)}, nil
+	return &goWorkflowsSystem{client.New(b), time.Until(deadline), at.order}, nil
 }
 
 func goWorkflowsChain(ctx workflow.Context, in Step) (int, error) {
@@ -98,7 +99,7 @@ func (s *goWorkflowsSystem) fan(ctx context.Context, id string, width int) (int,
 }
 
 func (s *goWorkflowsSystem) run(ctx context.Context, flow, id string, n int) (int, error) {
-	instance, err := s.client.CreateWorkflowInstance(ctx, client.WorkflowInstanceOptions{InstanceID: id}, flow, Step{"4711", n})
+	instance, err := s.client.CreateWorkflowInstance(ctx, client.WorkflowInstanceOptions{InstanceID: id}, flow, Step{s.order, n})
 	if err != nil {
 		return 0, err
 	}

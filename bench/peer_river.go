@@ -54,6 +54,7 @@ type riverSystem[Tx any] struct {
 	inTx     func(ctx context.Context, f func(Tx) error) error
 	complete func(context.Context, Tx, *river.Job[riverStep]) error
 	did      func()
+	order    string
 
 	mu      sync.Mutex
 	waiting map[string]*riverFlow
@@ -110,7 +111,7 @@ func startRiver[Tx any](ctx context.Context, at place, driver riverdriver.Driver
 	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return nil, err
 	}
-	s := &riverSystem[Tx]{inTx: inTx, complete: complete, did: at.did, waiting: map[string]*riverFlow{}}
+	s := &riverSystem[Tx]{inTx: inTx, complete: complete, did: at.did, order: at.order, waiting: map[string]*riverFlow{}}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, s)
 	s.client, err = river.NewClient(driver, &river.Config{
@@ -172,7 +173,7 @@ func (s *riverSystem[Tx]) ended(flow string) {
 
 func (s *riverSystem[Tx]) chain(ctx context.Context, id string, steps int) (int, error) {
 	return s.await(ctx, id, steps, func() error {
-		_, err := s.client.Insert(ctx, riverStep{Flow: id, Step: Step{Order: "4711"}, Left: steps - 1}, nil)
+		_, err := s.client.Insert(ctx, riverStep{Flow: id, Step: Step{Order: s.order}, Left: steps - 1}, nil)
 		return err
 	})
 }
@@ -181,7 +182,7 @@ func (s *riverSystem[Tx]) fan(ctx context.Context, id string, width int) (int, e
 	return s.await(ctx, id, width, func() error {
 		jobs := make([]river.InsertManyParams, width)
 		for i := range jobs {
-			jobs[i].Args = riverStep{Flow: id, Step: Step{"4711", i}, Fan: true}
+			jobs[i].Args = riverStep{Flow: id, Step: Step{s.order, i}, Fan: true}
 		}
 		_, err := s.client.InsertManyFast(ctx, jobs)
 		return err

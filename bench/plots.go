@@ -19,13 +19,15 @@ import (
 
 const plotWidth, plotHeight = 18 * vg.Centimeter, 12 * vg.Centimeter
 
-// writePlots draws, for each workload that peers run and each store, throughput
-// by the number in flight, and for each such number how the latencies spread.
+// writePlots draws, for each workload with so many in flight and each store,
+// throughput by the number in flight, and for each such number how the latencies
+// spread; for each store, what a step costs by the length of the history, and
+// the memory by the number of waiting instances.
 func writePlots(dir string, r *Result) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, workload := range peerWorkloads {
+	for _, workload := range []string{"seq", "hello", "fanout"} {
 		for _, store := range storeNames {
 			rows := r.plotted(workload, store)
 			if len(rows) == 0 {
@@ -42,7 +44,25 @@ func writePlots(dir string, r *Result) error {
 			}
 		}
 	}
+	for _, store := range storeNames {
+		if err := drawCosts(filepath.Join(dir, "history-"+store+".svg"), r.of("long", store)); err != nil {
+			return err
+		}
+		if err := drawMemory(filepath.Join(dir, "memory-"+store+".svg"), r.of("memory", store)); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// of are the rows of a workload on a store that have samples.
+func (r *Result) of(workload, store string) (rows []*Row) {
+	for _, row := range r.Rows {
+		if row.Workload == workload && row.Store == store && row.Summary["rate"].N > 0 {
+			rows = append(rows, row)
+		}
+	}
+	return rows
 }
 
 // plotted are the rows of a workload that have figures, with the bare loops
