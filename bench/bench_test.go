@@ -92,7 +92,7 @@ func TestWorkloads(t *testing.T) {
 	between("replay/engine/sqlite", "events", 201, 201)
 	between("event/sqlite", "latency_p50_ms", 0, metric("event/sqlite", "wall_ms"))
 	between("payload/2/sqlite", "mib_per_s", 0.001, 1e6)
-	for _, id := range []string{"idle/sqlite", "memory/hot 20/postgres", "memory/given up 20/sqlite"} {
+	for _, id := range []string{"idle/sqlite", "memory/hot 20/postgres", "memory/cold 20/sqlite"} {
 		between(id, "queries_per_s", 0, 1e6)
 		if runtime.GOOS == "linux" {
 			between(id, "rss_collected_mib", 1, metric(id, "rss_mib")+1)

@@ -14,7 +14,7 @@ var (
 	storeNames = []string{"sqlite", "sqlite-normal", "postgres", "memory"}
 
 	// What -quick runs unless something else is asked for.
-	quickWorkloads = []string{"bare", "seq", "hello", "fanout", "start"}
+	quickWorkloads = []string{"bare", "seq", "fanout", "start", "event", "timer", "replay"}
 	quickStores    = []string{"sqlite", "postgres"}
 )
 
@@ -22,7 +22,7 @@ var (
 type sizes struct {
 	// Warm and Window are of the workloads that run for a time, not a number.
 	Warm, Window time.Duration
-	WarmLimit    time.Duration // what Warm is extended by at most, see sustain
+	WarmLimit    time.Duration // what each of them is extended by at most, see sustain
 	InFlight     []int         // seq and bare
 	Hello        []int         // orchestrations in flight
 	FanOut       []int         // orchestrations in flight
@@ -50,7 +50,7 @@ type sizes struct {
 }
 
 var fullSizes = sizes{
-	Warm: 500 * time.Millisecond, WarmLimit: 10 * time.Second, Window: 2 * time.Second,
+	Warm: 500 * time.Millisecond, WarmLimit: 8 * time.Second, Window: 2 * time.Second,
 	InFlight: []int{1, 64, 512}, Hello: []int{1, 64}, FanOut: []int{8, 20}, Width: 100,
 	Payload: []int{8}, PayloadBytes: 100 << 10, Wide: []int{1000, 10_000},
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
@@ -60,13 +60,13 @@ var fullSizes = sizes{
 }
 
 var quickSizes = sizes{
-	Warm: 200 * time.Millisecond, WarmLimit: time.Second, Window: 500 * time.Millisecond,
+	Warm: 100 * time.Millisecond, WarmLimit: time.Second, Window: 300 * time.Millisecond,
 	InFlight: []int{1, 64}, Hello: []int{1}, FanOut: []int{20}, Width: 100,
 	Payload: []int{8}, PayloadBytes: 100 << 10, Wide: []int{1000},
-	Long: []int{1000}, Timers: 200, Sleep: time.Second, Events: 500, Starts: 5000,
+	Long: []int{1000}, Timers: 200, Sleep: time.Second, Events: 500, Starts: 1000,
 	Idle: 2000, IdleRelease: time.Second, IdleSettle: 3 * time.Second, IdleWindow: 3 * time.Second,
 	Memory: []int{500},
-	Replay: 5_000, EvictInstances: 1000, EvictRounds: 3, EvictHot: 10, Backlog: []int{0, 20_000}, Recover: 300, IdleSleepers: 5_000, Timeout: 60 * time.Second,
+	Replay: 1_000, EvictInstances: 1000, EvictRounds: 3, EvictHot: 10, Backlog: []int{0, 20_000}, Recover: 300, IdleSleepers: 5_000, Timeout: 60 * time.Second,
 }
 
 // benchmark is one row of the report.

@@ -55,18 +55,26 @@ func removeIdle() error {
 	return os.RemoveAll(filepath.Dir(idleProgram.path))
 }
 
-// runWaiting measures a node of its own with n waiting instances: in memory,
-// or given up by it.
-func runWaiting(e *env, n int, hot bool) (*Sample, error) {
+// runIdle measures a node as it comes.
+func runIdle(e *env) (*Sample, error) {
+	return runWaiting(e, quiet.Orders{Instances: e.Idle, Release: e.IdleRelease, Settle: e.IdleSettle, Window: e.IdleWindow})
+}
+
+// runMemory measures one that keeps its n instances in memory, or none of them.
+func runMemory(e *env, n int, hot bool) (*Sample, error) {
+	o := quiet.Orders{Instances: n, MaxHot: 1, Release: min(time.Second, e.IdleSettle/3), Settle: min(4*time.Second, e.IdleSettle), Window: e.Window}
+	if hot {
+		o.MaxHot, o.Release, o.Settle = n+100, 24*time.Hour, min(time.Second, e.IdleSettle)
+	}
+	return runWaiting(e, o)
+}
+
+func runWaiting(e *env, o quiet.Orders) (*Sample, error) {
 	program, err := buildIdle()
 	if err != nil {
 		return nil, err
 	}
-	o := quiet.Orders{Store: e.store, File: filepath.Join(e.dir, "idle.db"), Schema: filepath.Base(e.dir), Instances: n, Hot: hot,
-		Release: e.IdleRelease, Settle: e.IdleSettle, Window: e.IdleWindow, Timeout: e.Timeout}
-	if hot || n == 0 {
-		o.Settle = time.Second
-	}
+	o.Store, o.File, o.Schema, o.Timeout = e.store, filepath.Join(e.dir, "idle.db"), filepath.Base(e.dir), e.Timeout
 	orders, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
@@ -93,7 +101,7 @@ func runWaiting(e *env, n int, hot bool) (*Sample, error) {
 	if r.Error != "" {
 		return nil, fmt.Errorf("idle: %s", r.Error)
 	}
-	s := &Sample{Steps: int64(max(n, 1)), Wall: r.Wall, CPU: r.CPU, Other: -1}
+	s := &Sample{Steps: int64(max(o.Instances, 1)), Wall: r.Wall, CPU: r.CPU, Other: -1}
 	if all > 0 {
 		s.Other = max(0, (machineCPU()-all-used).Seconds()/time.Since(began).Seconds())
 	}

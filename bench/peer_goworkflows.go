@@ -16,6 +16,11 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
+// Its documentation of backends asks who opens the database for a write-ahead
+// log, a busy timeout and one connection; that of the monoprocess backend says
+// that it is more responsive where backend and worker share a process. Nothing
+// else is said about throughput. Its client waits by polling, with pauses of up
+// to a second, on the same connection as the workers.
 var goWorkflowsPeer = &peer{
 	name: "go-workflows", module: "github.com/cschleiden/go-workflows", stores: diskStores,
 	settings: "the monoprocess backend, as in its own benchmark; 2 pollers each (its default); its cache has room for all that are in flight; " +

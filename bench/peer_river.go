@@ -19,7 +19,9 @@ import (
 )
 
 const (
-	riverWorkers  = 100
+	riverWorkers = 100
+	// "Throughput is limited by this value", says the documentation of
+	// FetchCooldown, whose default is 100 ms.
 	riverCooldown = 10 * time.Millisecond
 	// riverEvents is above the number of jobs that are under way at once: an
 	// event that finds the channel full is dropped.
@@ -33,6 +35,12 @@ var riverPeer = &peer{
 	settings: "a bare queue: a chain is a job that inserts the next one in the transaction that completes it, a fan-out one InsertMany, " +
 		"joined in memory by its events; MaxWorkers 100 (as in its examples), FetchCooldown 10 ms (its default of 100 ms limits throughput); " +
 		"PostgreSQL: 20 connections; SQLite: WAL, 1 connection (as its documentation says)",
+	cannot: func(workload, _ string) string {
+		if workload == "long" {
+			return "a queue has no orchestration that could become long"
+		}
+		return ""
+	},
 	open: openRiver,
 }
 

@@ -20,6 +20,10 @@ func plan(workloads, stores, systems []string, s sizes) []*benchmark {
 	p.add(benchmark{workload: "bare", name: "fdatasync", unit: "flushes", run: runFlushes})
 	p.closedLoops()
 	for _, store := range stores {
+		p.starts(store)
+		if store == "sqlite-normal" {
+			continue // the others say nothing about flushes
+		}
 		p.fixed(store)
 		p.waiting(store)
 		if store != "memory" { // no other process sees it
@@ -60,6 +64,9 @@ func (p *planner) bare(n int, store string) string {
 	return fmt.Sprint("bare/", n, "/", store)
 }
 
+// peerInFlight is from where on peers run once.
+const peerInFlight = 100
+
 // closedLoops are what runs for a time, with so many in flight.
 func (p *planner) closedLoops() {
 	for _, n := range p.s.InFlight {
@@ -72,6 +79,9 @@ func (p *planner) closedLoops() {
 			b := benchmark{workload: "seq", name: name, store: store, unit: "activities", bare: bare,
 				run: func(e *env) (*Sample, error) { return runSeq(e, n) }}
 			p.add(b)
+			if n > peerInFlight {
+				b.rounds = 1 // many do not come to an end in the time there is
+			}
 			p.beside(b, n)
 			if n == 1 {
 				p.long(store)
@@ -80,6 +90,9 @@ func (p *planner) closedLoops() {
 	}
 	for _, n := range p.s.Hello {
 		for _, store := range p.stores {
+			if store == "sqlite-normal" {
+				continue
+			}
 			b := benchmark{workload: "hello", name: fmt.Sprint(n), store: store, unit: "orchestrations", bare: p.bare(n, store),
 				run: func(e *env) (*Sample, error) { return runHello(e, n) }}
 			p.add(b)
@@ -94,6 +107,9 @@ func (p *planner) closedLoops() {
 			p.beside(b, n)
 		}
 		for _, n := range p.s.Payload {
+			if store == "sqlite-normal" {
+				continue
+			}
 			b := benchmark{workload: "payload", name: fmt.Sprint(n), store: store, unit: "activities",
 				run: func(e *env) (*Sample, error) { return runPayload(e, n) }}
 			p.add(b)
@@ -114,6 +130,13 @@ func (p *planner) long(store string) {
 	}
 }
 
+func (p *planner) starts(store string) {
+	p.add(benchmark{workload: "start", name: "no node", store: store, unit: "starts", batch: true,
+		run: func(e *env) (*Sample, error) { return runStart(e, false) }})
+	p.add(benchmark{workload: "start", name: "on a node", store: store, unit: "starts", batch: true,
+		run: func(e *env) (*Sample, error) { return runStart(e, true) }})
+}
+
 // fixed are what has an amount.
 func (p *planner) fixed(store string) {
 	for _, n := range p.s.Wide {
@@ -125,10 +148,6 @@ func (p *planner) fixed(store string) {
 			p.beside(b, n)
 		}
 	}
-	p.add(benchmark{workload: "start", name: "no node", store: store, unit: "starts", batch: true,
-		run: func(e *env) (*Sample, error) { return runStart(e, false) }})
-	p.add(benchmark{workload: "start", name: "on a node", store: store, unit: "starts", batch: true,
-		run: func(e *env) (*Sample, error) { return runStart(e, true) }})
 	p.add(benchmark{workload: "event", store: store, unit: "events", batch: true, run: runEvent})
 	p.add(benchmark{workload: "timer", store: store, unit: "timers", batch: true, run: runTimer})
 	p.add(benchmark{workload: "evict", name: "hot", store: store, unit: "signals", batch: true,
@@ -148,18 +167,20 @@ func (p *planner) waiting(store string) {
 		p.add(benchmark{workload: "backlog", name: fmt.Sprint(n), store: store, unit: "claims and commits", batch: true, rounds: rounds,
 			run: func(e *env) (*Sample, error) { return runBacklog(e, n) }})
 	}
-	idle := func(workload, name string, n int, hot bool) {
-		p.add(benchmark{workload: workload, name: name, store: store, unit: "instances", rounds: 1,
-			run: func(e *env) (*Sample, error) { return runWaiting(e, n, hot) }})
+	p.add(benchmark{workload: "idle", store: store, unit: "instances", rounds: 1, run: runIdle})
+	if store == "memory" {
+		return // nothing is ever out of memory
 	}
-	idle("idle", "", p.s.Idle, false)
-	if len(p.s.Memory) == 0 {
-		return
+	memory := func(name string, n int, hot bool) {
+		p.add(benchmark{workload: "memory", name: name, store: store, unit: "instances", rounds: 1,
+			run: func(e *env) (*Sample, error) { return runMemory(e, n, hot) }})
 	}
-	idle("memory", "none", 0, true)
-	for _, n := range p.s.Memory {
-		idle("memory", fmt.Sprint("hot ", n), n, true)
-		idle("memory", fmt.Sprint("given up ", n), n, false)
+	for i, n := range p.s.Memory {
+		if i == 0 {
+			memory("none", 0, true)
+		}
+		memory(fmt.Sprint("hot ", n), n, true)
+		memory(fmt.Sprint("cold ", n), n, false)
 	}
 }
 
@@ -215,6 +236,12 @@ func (b *benchmark) estimate(s sizes) time.Duration {
 	switch b.workload {
 	case "bare", "seq", "hello", "fanout", "payload", "nodes":
 		length += s.Warm + s.Window
+		if b.peer != nil && n > 1 { // some do not get through what is in flight
+			length += s.WarmLimit / 2
+		}
+		if b.peer != nil && n > peerInFlight {
+			length += s.WarmLimit
+		}
 	case "long", "wide":
 		rate := 1500.0
 		if b.peer != nil {
@@ -226,7 +253,7 @@ func (b *benchmark) estimate(s sizes) time.Duration {
 	case "idle":
 		length += s.IdleSettle + s.IdleWindow
 	case "memory":
-		length += s.IdleSettle + s.IdleWindow + seconds(s.Idle, 2000)
+		length += 8 * time.Second
 	case "replay":
 		length += seconds(s.Replay, 1500)
 	case "evict":

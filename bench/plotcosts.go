@@ -50,7 +50,7 @@ func drawCosts(path string, rows []*Row) error {
 		p.Add(drawn, marks)
 		p.Legend.Add(name, drawn, marks)
 	}
-	logarithmic(&p.X, steps.min, steps.max)
+	p.X.Min, p.X.Max, p.X.Tick.Marker = 0, steps.max*1.02, wholeTicks
 	logarithmic(&p.Y, costs.min, costs.max*3) // room for the legend
 	return save(p, path)
 }
@@ -89,7 +89,7 @@ func (row *Row) curve() (points []Point) {
 }
 
 // drawMemory draws the resident memory by the number of waiting instances: hot
-// and given up, as it is and after what is not used was returned. Without any
+// and cold, as it is and after what is not used was returned. Without any
 // row it draws nothing.
 func drawMemory(path string, rows []*Row) error {
 	if len(rows) == 0 {
@@ -100,7 +100,7 @@ func drawMemory(path string, rows []*Row) error {
 	high := bounds{}
 	for i, kind := range []struct{ name, rows, metric string }{
 		{"hot", "hot", "rss_mib"}, {"hot, collected", "hot", "rss_collected_mib"},
-		{"given up", "given up", "rss_mib"}, {"given up, collected", "given up", "rss_collected_mib"},
+		{"cold", "cold", "rss_mib"}, {"cold, collected", "cold", "rss_collected_mib"},
 	} {
 		var points plotter.XYs
 		for _, row := range rows {
@@ -123,17 +123,20 @@ func drawMemory(path string, rows []*Row) error {
 		p.Legend.Add(kind.name, drawn, marks)
 	}
 	p.Y.Max = high.max * 1.4 // room for the legend
-	p.X.Tick.Marker = plot.TickerFunc(func(low, high float64) []plot.Tick {
-		ticks := plot.DefaultTicks{}.Ticks(low, high)
-		for i := range ticks {
-			if ticks[i].Label != "" {
-				ticks[i].Label = thousands(int64(ticks[i].Value))
-			}
-		}
-		return ticks
-	})
+	p.X.Tick.Marker = wholeTicks
 	return save(p, path)
 }
+
+// wholeTicks are labelled with whole numbers.
+var wholeTicks = plot.TickerFunc(func(low, high float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(low, high)
+	for i := range ticks {
+		if ticks[i].Label != "" {
+			ticks[i].Label = thousands(int64(ticks[i].Value))
+		}
+	}
+	return ticks
+})
 
 // waitingInstances reads the name of a row of memory. No instances are of both
 // kinds.

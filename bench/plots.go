@@ -129,6 +129,7 @@ func newPlot(title, x, y string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
 	p.Legend.Top, p.Legend.Left = true, true
+	p.Legend.Padding, p.Legend.XOffs, p.Title.Padding = vg.Millimeter, 2*vg.Millimeter, 3*vg.Millimeter
 	p.Add(plotter.NewGrid())
 	return p
 }
@@ -177,7 +178,7 @@ func drawThroughput(path string, rows []*Row) error {
 		ticks = append(ticks, plot.Tick{Value: float64(n), Label: strconv.Itoa(n)})
 	}
 	p.X.Tick.Marker = ticks
-	logarithmic(&p.Y, low, high)
+	logarithmic(&p.Y, low, high*5) // room for the legend
 	return save(p, path)
 }
 

@@ -88,10 +88,12 @@ func text(bytes int) string {
 }
 
 // sustain keeps inFlight calls of one going and measures a window of that: no
-// start, no end. The window begins when as many calls have ended as are in
-// flight, after Warm at the earliest and WarmLimit at the latest; the calls that
-// end in it are timed, whenever they began. steps reads what is counted; nil
-// counts the calls.
+// start, no end. It begins when as many calls have ended as are in flight, after
+// Warm at the earliest, and ends when as many have ended in it, after Window at
+// the earliest: less than that may be a part of what a call does again and again
+// in step with the others. Neither takes longer than WarmLimit more. The calls
+// that end in it are timed, whenever they began. steps reads what is counted;
+// nil counts the calls.
 func (e *env) sustain(st *store, inFlight int, steps func() int64, one func(i int64) error) (*Sample, error) {
 	var (
 		next, ended     atomic.Int64
@@ -136,7 +138,11 @@ func (e *env) sustain(st *store, inFlight int, steps func() int64, one func(i in
 	}
 	m := begin(st, steps)
 	measuring.Store(true)
-	slowest := e.window(m)
+	slowest := e.window(m, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(times) >= inFlight && steps() > m.base || failed != nil
+	})
 	measuring.Store(false)
 	s := m.end()
 	if slowest >= 0 {
@@ -157,11 +163,11 @@ func (e *env) sustain(st *store, inFlight int, steps func() int64, one func(i in
 // slice is the part of a window in which a stall shows.
 const slice = 100 * time.Millisecond
 
-// window lets a measurement go on for Window; if nothing was done in it, to the
-// first step, for WarmLimit at most. It returns the steps of the slowest slice
-// as a share of what the slices had on average; negative if there were too few
-// to tell.
-func (e *env) window(m *meter) (slowest float64) {
+// window lets a measurement go on for Window, and then until there is enough,
+// for WarmLimit at most. It returns the steps of the slowest slice of Window as
+// a share of what the slices had on average; negative if there were too few to
+// tell.
+func (e *env) window(m *meter, enough func() bool) (slowest float64) {
 	least, slices, before := int64(-1), 0, m.base
 	for rest := e.Window; rest > 0 && e.Err() == nil; rest = e.Window - time.Since(m.start) {
 		pause(e, min(slice, rest))
@@ -173,7 +179,7 @@ func (e *env) window(m *meter) (slowest float64) {
 		}
 		before = n
 	}
-	for m.steps() == m.base && time.Since(m.start) < e.Window+e.WarmLimit && e.Err() == nil {
+	for !enough() && time.Since(m.start) < e.Window+e.WarmLimit && e.Err() == nil {
 		pause(e, time.Millisecond)
 	}
 	if all := before - m.base; slices > 5 && all > 20*int64(slices) {

@@ -32,9 +32,9 @@ type Orders struct {
 	// of the second and the third, Schema that of the last.
 	Store, File, Schema string
 	Instances           int
-	// Hot keeps the instances in memory. Otherwise they are given up after
-	// Release; zero: the node's default.
-	Hot     bool
+	// MaxHot bounds those in memory; Release is after how long the node gives
+	// the ownership of one up. Zero: the node's defaults.
+	MaxHot  int
 	Release time.Duration
 	// Settle is how long the node is left alone before Window is measured.
 	Settle, Window, Timeout time.Duration
@@ -107,11 +107,7 @@ func Measure(o *Orders) (*Report, error) {
 
 func measure(ctx context.Context, o *Orders, st store, r *Report) (err error) {
 	var warnings warnings
-	options := durango.Options{Logger: slog.New(&warnings), IdleRelease: o.Release}
-	if o.Hot {
-		options.IdleRelease, options.MaxHot = 24*time.Hour, o.Instances+100
-	}
-	rt, err := durango.New(st.Provider, options)
+	rt, err := durango.New(st.Provider, durango.Options{Logger: slog.New(&warnings), MaxHot: o.MaxHot, IdleRelease: o.Release})
 	if err != nil {
 		return err
 	}
