@@ -137,7 +137,8 @@ func TestCostsOfTheStore(t *testing.T) {
 }
 
 func testCosts(t *testing.T, store provider.Provider, read func() costs, want map[string]costs) {
-	ctx := deadline(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
 	const few, many, extra = 5, 25, 20 // below 64 turns, which have a mark in SQLite
 	client := quietNode(t, store, costDefinitions()...)
 	signals := func(id string, n int) {
