@@ -160,13 +160,16 @@ func (e *env) sustain(st *store, inFlight int, steps func() int64, one func(i in
 	return s, failed
 }
 
+// firstStep is how long a window in which nothing was done goes on.
+const firstStep = 10 * time.Second
+
 // slice is the part of a window in which a stall shows.
 const slice = 100 * time.Millisecond
 
 // window lets a measurement go on for Window, and then until there is enough,
-// for WarmLimit at most. It returns the steps of the slowest slice of Window as
-// a share of what the slices had on average; negative if there were too few to
-// tell.
+// for WarmLimit at most; a window in which nothing was done, to the first step.
+// It returns the steps of the slowest slice of Window as a share of what the
+// slices had on average; negative if there were too few to tell.
 func (e *env) window(m *meter, enough func() bool) (slowest float64) {
 	least, slices, before := int64(-1), 0, m.base
 	for rest := e.Window; rest > 0 && e.Err() == nil; rest = e.Window - time.Since(m.start) {
@@ -179,7 +182,11 @@ func (e *env) window(m *meter, enough func() bool) (slowest float64) {
 		}
 		before = n
 	}
-	for !enough() && time.Since(m.start) < e.Window+e.WarmLimit && e.Err() == nil {
+	limit := e.Window + e.WarmLimit
+	for !enough() && e.Err() == nil {
+		if over := time.Since(m.start) - limit; over > 0 && (m.steps() > m.base || over > firstStep) {
+			break
+		}
 		pause(e, time.Millisecond)
 	}
 	if all := before - m.base; slices > 5 && all > 20*int64(slices) {
