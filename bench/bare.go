@@ -99,8 +99,11 @@ func runBare(e *env, inFlight int) (_ *Sample, err error) {
 	}}
 	pause(e, e.Warm)
 	m := begin(counted, l.done.Load)
-	e.window(m)
+	slowest := e.window(m, func() bool { return l.done.Load() > m.base })
 	s := m.end()
+	if slowest >= 0 {
+		s.add("slowest_100ms", slowest)
+	}
 	stop.Store(true)
 	err = <-failed
 	close(l.tasks)

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +23,7 @@ func TestMain(m *testing.M) {
 		os.Exit(workerMain())
 	}
 	code := m.Run()
-	if err := stopServer(); err != nil {
+	if err := errors.Join(stopServer(), removeIdle()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		code = 1
 	}
@@ -31,6 +33,7 @@ func TestMain(m *testing.M) {
 var tinySizes = sizes{
 	Warm: 20 * time.Millisecond, WarmLimit: 5 * time.Second, Window: 80 * time.Millisecond,
 	InFlight: []int{1, 8}, Hello: []int{2}, FanOut: []int{2}, Width: 20,
+	Payload: []int{2}, PayloadBytes: 100 << 10, Wide: []int{200}, Memory: []int{20},
 	Long: []int{50}, Timers: 20, Sleep: 50 * time.Millisecond, Events: 20, Starts: 50,
 	Idle: 20, IdleRelease: 50 * time.Millisecond, IdleSettle: 150 * time.Millisecond, IdleWindow: 100 * time.Millisecond,
 	Replay: 100, EvictInstances: 30, EvictRounds: 3, EvictHot: 2, Backlog: []int{0, 500}, Recover: 20, IdleSleepers: 500, Timeout: time.Minute,
@@ -50,7 +53,7 @@ func TestWorkloads(t *testing.T) {
 			if s.Wall <= 0 || s.rate() <= 0 {
 				t.Errorf("wall %v, rate %v", s.Wall, s.rate())
 			}
-			if counted := b.store != "" && b.store != "memory"; counted != (s.Store != nil) {
+			if counted := b.store != "" && b.store != "memory" && !waits(b.workload) || b.name == "10 nodes"; counted != (s.Store != nil) {
 				t.Errorf("counters of the store: %v", s.Store)
 			}
 			if len(s.Notes) > 0 {
@@ -87,6 +90,17 @@ func TestWorkloads(t *testing.T) {
 	between("evict/hot/sqlite", "rebuilds_per_step", 0, 0)
 	between("evict/cold/sqlite", "rebuilds_per_step", 0.1, 2)
 	between("replay/engine/sqlite", "events", 201, 201)
+	between("event/sqlite", "latency_p50_ms", 0, metric("event/sqlite", "wall_ms"))
+	between("payload/2/sqlite", "mib_per_s", 0.001, 1e6)
+	for _, id := range []string{"idle/sqlite", "memory/hot 20/postgres", "memory/cold 20/sqlite"} {
+		between(id, "queries_per_s", 0, 1e6)
+		if runtime.GOOS == "linux" {
+			between(id, "rss_collected_mib", 1, metric(id, "rss_mib")+1)
+		}
+	}
+	if n := len(samples["long/50/sqlite"].Curve); n != curvePoints {
+		t.Errorf("%d points of the cost by the length of the history", n)
+	}
 	between("replay/machine", "rate", 1, 1e9)
 	if samples["replay/machine"].Steps != 1+2*100+1 {
 		t.Errorf("the machine replayed %d events", samples["replay/machine"].Steps)
@@ -106,8 +120,10 @@ func TestTargetsHaveRows(t *testing.T) {
 		ids[b.id()] = true
 	}
 	for _, b := range plan(nil, storeNames, peerNames(), fullSizes) {
-		if b.against != "" && !ids[b.against] {
-			t.Errorf("%s is compared with %s, which there is not", b.id(), b.against)
+		for _, other := range []string{b.against, b.bare} {
+			if other != "" && !ids[other] {
+				t.Errorf("%s is compared with %s, which there is not", b.id(), other)
+			}
 		}
 	}
 	for _, target := range design {
@@ -172,7 +188,7 @@ func TestReport(t *testing.T) {
 		return &Sample{Steps: steps, Wall: time.Second, CPU: time.Second / 10, Other: 0.5}
 	}
 	bare, seq := newRow(&benchmark{workload: "bare", name: "64", store: "sqlite", unit: "activities"}),
-		newRow(&benchmark{workload: "seq", name: "64", store: "sqlite", unit: "activities", against: "bare/64/sqlite"})
+		newRow(&benchmark{workload: "seq", name: "64", store: "sqlite", unit: "activities", bare: "bare/64/sqlite"})
 	bare.Samples = []*Sample{sample(100_000), sample(50_000), nil}
 	seq.Samples = []*Sample{sample(40_000), sample(30_000), sample(36_000)}
 	seq.Errors = []string{"something broke"}
@@ -185,7 +201,7 @@ func TestReport(t *testing.T) {
 		Probes: []Probe{{PerSecond: 4000, P50Ms: 0.25, P99Ms: 1}}}
 	r.finish()
 	// Rounds are compared one by one: 0.4 and 0.6, the third has no pair.
-	if got, want := seq.Summary["ratio"], (Band{Median: 0.5, Min: 0.4, Max: 0.6, N: 2}); got != want {
+	if got, want := seq.Summary["of_bare"], (Band{Median: 0.5, Min: 0.4, Max: 0.6, N: 2}); got != want {
 		t.Errorf("ratio %v, not %v", got, want)
 	}
 	if got, want := seq.Summary["rate"], (Band{Median: 36_000, Min: 30_000, Max: 40_000, N: 3}); got != want {

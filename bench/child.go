@@ -7,22 +7,16 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"time"
 )
 
 // childVariable makes the program a child process, which has nothing in memory
 // but what is measured. It holds the child's orders.
 const childVariable = "DURANGO_BENCH_CHILD"
 
-// childOrders has one of the two.
-type childOrders struct {
-	Idle *idleOrders
-	Peer *peerOrders
-}
+type childOrders struct{ Peer *peerOrders }
 
 type childReport struct {
 	Error  string
-	Idle   *idleReport
 	Sample *Sample // of a peer
 }
 
@@ -50,26 +44,25 @@ func (e *env) again(variable string, orders any) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// spawn runs a child process and returns its report and the CPU time that it
-// used.
-func (e *env) spawn(o childOrders) (*childReport, time.Duration, error) {
+// spawn runs a child process and returns its report.
+func (e *env) spawn(o childOrders) (*childReport, error) {
 	child, err := e.again(childVariable, o)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	var stdout, stderr bytes.Buffer
 	child.Stdout, child.Stderr = &stdout, &stderr
 	if err := child.Run(); err != nil {
-		return nil, 0, fmt.Errorf("child process: %w: %s", err, tail(stderr.Bytes()))
+		return nil, fmt.Errorf("child process: %w: %s", err, tail(stderr.Bytes()))
 	}
 	var r childReport
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
-		return nil, 0, fmt.Errorf("child process: %w", err)
+		return nil, fmt.Errorf("child process: %w", err)
 	}
 	if r.Error != "" {
-		return nil, 0, fmt.Errorf("child process: %s", r.Error)
+		return nil, fmt.Errorf("child process: %s", r.Error)
 	}
-	return &r, child.ProcessState.UserTime() + child.ProcessState.SystemTime(), nil
+	return &r, nil
 }
 
 // tail is the end of what a process printed.
@@ -88,9 +81,6 @@ func childMain() int {
 	err := json.Unmarshal([]byte(os.Getenv(childVariable)), &o)
 	switch {
 	case err != nil:
-	case o.Idle != nil:
-		r.Idle = &idleReport{}
-		err = idle(o.Idle, r.Idle)
 	case o.Peer != nil:
 		r.Sample, err = measurePeer(o.Peer)
 	default:

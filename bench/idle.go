@@ -1,139 +1,121 @@
 package main
 
 import (
-	"context"
+	"bytes"
+	"encoding/json"
 	"errors"
-	"sync/atomic"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
 	"time"
 
-	"github.com/durango-go/durango"
-	"github.com/durango-go/durango/provider"
+	"github.com/durango-go/durango/bench/internal/quiet"
 )
 
-type idleOrders struct {
-	Dir, Store              string
-	Instances               int
-	Release, Settle, Window time.Duration
-	Timeout                 time.Duration
+// idleProgram is the program that measures waiting instances, built when it is
+// first asked for: in this one the peers would be in memory too.
+var idleProgram struct {
+	sync.Once
+	path string
+	err  error
 }
 
-type idleReport struct {
-	// MiB: after the node has joined, and after the window.
-	RSSBefore, RSSAfter float64
-	CPU, Wall           time.Duration
-	Calls               int64 // of the store, by the engine
-	Store               *Counts
-	Notes               []string
+func buildIdle() (string, error) {
+	p := &idleProgram
+	p.Do(func() {
+		_, source, _, ok := runtime.Caller(0)
+		if !ok {
+			p.err = errors.New("the sources of this program are not known")
+			return
+		}
+		dir, err := os.MkdirTemp("", "durango-idle-")
+		if err != nil {
+			p.err = err
+			return
+		}
+		p.path = filepath.Join(dir, "idle")
+		build := exec.Command("go", "build", "-o", p.path, "./idle")
+		build.Dir = filepath.Dir(source)
+		if out, err := build.CombinedOutput(); err != nil {
+			p.err = fmt.Errorf("build ./idle: %w: %s", err, tail(out))
+		}
+	})
+	return p.path, p.err
 }
 
+// removeIdle removes the program, if it was built.
+func removeIdle() error {
+	if idleProgram.path == "" {
+		return nil
+	}
+	return os.RemoveAll(filepath.Dir(idleProgram.path))
+}
+
+// runIdle measures a node as it comes.
 func runIdle(e *env) (*Sample, error) {
-	all := machineCPU()
-	began := time.Now()
-	report, used, err := e.spawn(childOrders{Idle: &idleOrders{Dir: e.dir, Store: e.store, Instances: e.Idle, Release: e.IdleRelease,
-		Settle: e.IdleSettle, Window: e.IdleWindow, Timeout: e.Timeout}})
+	return runWaiting(e, quiet.Orders{Instances: e.Idle, Release: e.IdleRelease, Settle: e.IdleSettle, Window: e.IdleWindow})
+}
+
+// runMemory measures one that keeps its n instances in memory, or none of them.
+func runMemory(e *env, n int, hot bool) (*Sample, error) {
+	o := quiet.Orders{Instances: n, MaxHot: 1, Release: min(time.Second, e.IdleSettle/3), Settle: min(4*time.Second, e.IdleSettle), Window: e.Window}
+	if hot {
+		o.MaxHot, o.Release, o.Settle = n+100, 24*time.Hour, min(time.Second, e.IdleSettle)
+	}
+	return runWaiting(e, o)
+}
+
+func runWaiting(e *env, o quiet.Orders) (*Sample, error) {
+	program, err := buildIdle()
 	if err != nil {
 		return nil, err
 	}
-	whole := time.Since(began)
-	r := report.Idle
-	s := &Sample{Steps: int64(e.Idle), Wall: r.Wall, CPU: r.CPU, Store: r.Store, Other: -1, Notes: r.Notes}
-	if all > 0 {
-		s.Other = max(0, (machineCPU()-all-used).Seconds()/whole.Seconds())
+	o.Store, o.File, o.Schema, o.Timeout = e.store, filepath.Join(e.dir, "idle.db"), filepath.Base(e.dir), e.Timeout
+	orders, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
 	}
-	seconds := r.Wall.Seconds()
-	s.add("rss_mib", r.RSSAfter)
-	s.add("rss_empty_mib", r.RSSBefore)
-	s.add("cpu_percent", 100*r.CPU.Seconds()/seconds)
-	s.add("store_calls_per_s", float64(r.Calls)/seconds)
-	if r.Store != nil {
-		s.add("writes_per_s", float64(r.Store.Transactions)/seconds)
-		s.add("writer_statements_per_s", float64(r.Store.Statements)/seconds)
+	cmd := exec.CommandContext(e, program)
+	if onPostgres(e.store) {
+		conn, err := connString()
+		if err != nil {
+			return nil, err
+		}
+		cmd.Env = append(os.Environ(), quiet.ServerVariable+"="+conn)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(string(orders)), &stdout, &stderr
+	all, began := machineCPU(), time.Now()
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("idle: %w: %s", err, tail(stderr.Bytes()))
+	}
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	var r quiet.Report
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+		return nil, fmt.Errorf("idle: %w", err)
+	}
+	if r.Error != "" {
+		return nil, fmt.Errorf("idle: %s", r.Error)
+	}
+	s := &Sample{Steps: int64(max(o.Instances, 1)), Wall: r.Wall, CPU: r.CPU, Other: -1}
+	if all > 0 {
+		s.Other = max(0, (machineCPU()-all-used).Seconds()/time.Since(began).Seconds())
+	}
+	s.add("rss_mib", r.RSS)
+	s.add("rss_collected_mib", r.RSSCollected)
+	s.add("heap_mib", r.Heap)
+	s.add("rss_empty_mib", r.RSSEmpty)
+	s.add("cpu_percent", 100*r.CPU.Seconds()/r.Wall.Seconds())
+	if r.Queries >= 0 {
+		s.add("queries_per_s", float64(r.Queries)/r.Wall.Seconds())
+		s.add("writes_per_s", float64(r.Writes)/r.Wall.Seconds())
+	}
+	if r.Warnings > 0 {
+		s.Notes = append(s.Notes, fmt.Sprintf("%d warnings logged", r.Warnings))
 	}
 	return s, nil
-}
-
-// idle is what its process does.
-func idle(o *idleOrders, r *idleReport) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), o.Timeout)
-	defer cancel()
-	e := &env{Context: ctx, dir: o.Dir, store: o.Store}
-	st, err := e.open()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	counting := &countingStore{Provider: st.Provider}
-	l := newLevels(o.Instances)
-	var entries atomic.Int64
-	n, err := startNode(ctx, counting, durango.Options{IdleRelease: o.Release}, bindWait(l, &entries))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, n.stop()) }()
-	r.RSSBefore = residentMiB()
-	// The counting store has no inspector, so park's last look goes around it.
-	if _, err := park(e, durango.NewClient(st.Provider), l, o.Instances, 1); err != nil {
-		return err
-	}
-	pause(ctx, o.Settle)
-	m := begin(st, func() int64 { return 0 })
-	calls := counting.calls.Load()
-	pause(ctx, o.Window)
-	s := m.end()
-	r.Calls = counting.calls.Load() - calls
-	r.CPU, r.Wall, r.Store = s.CPU, s.Wall, s.Store
-	r.RSSAfter = residentMiB()
-	r.Notes = n.log.note()
-	return ctx.Err()
-}
-
-// countingStore counts what a node that has nothing to do asks of its store.
-type countingStore struct {
-	provider.Provider
-	calls atomic.Int64
-}
-
-func (c *countingStore) Heartbeat(ctx context.Context, node provider.NodeKey) (provider.Pulse, error) {
-	c.calls.Add(1)
-	return c.Provider.Heartbeat(ctx, node)
-}
-
-func (c *countingStore) Claim(ctx context.Context, req provider.ClaimRequest) (provider.ClaimReply, error) {
-	c.calls.Add(1)
-	return c.Provider.Claim(ctx, req)
-}
-
-func (c *countingStore) Load(ctx context.Context, batch []provider.LoadRequest) ([]provider.Loaded, error) {
-	c.calls.Add(1)
-	return c.Provider.Load(ctx, batch)
-}
-
-func (c *countingStore) Commit(ctx context.Context, node provider.NodeKey, batch []provider.Commit) ([]provider.CommitResult, error) {
-	c.calls.Add(1)
-	return c.Provider.Commit(ctx, node, batch)
-}
-
-func (c *countingStore) Owned(ctx context.Context, node provider.NodeKey) (provider.Holdings, error) {
-	c.calls.Add(1)
-	return c.Provider.Owned(ctx, node)
-}
-
-func (c *countingStore) ClaimTasks(ctx context.Context, req provider.TaskClaim) (provider.TaskClaimReply, error) {
-	c.calls.Add(1)
-	return c.Provider.ClaimTasks(ctx, req)
-}
-
-func (c *countingStore) FinishTasks(ctx context.Context, node provider.NodeKey, batch []provider.TaskFinish) ([]error, error) {
-	c.calls.Add(1)
-	return c.Provider.FinishTasks(ctx, node, batch)
-}
-
-func (c *countingStore) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []provider.TaskBeat) ([]bool, error) {
-	c.calls.Add(1)
-	return c.Provider.ExtendTasks(ctx, node, batch)
-}
-
-func (c *countingStore) Outcomes(ctx context.Context, targets []provider.Target) ([]provider.Outcome, error) {
-	c.calls.Add(1)
-	return c.Provider.Outcomes(ctx, targets)
 }

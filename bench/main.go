@@ -63,7 +63,7 @@ func parse(args []string) (config, error) {
 	f.StringVar(&c.jsonFile, "json", "", "also write everything measured to this file")
 	f.StringVar(&c.markdown, "markdown", "", "also write the report as Markdown to this file")
 	f.StringVar(&c.plots, "plots", "", "also draw throughput and latencies, as SVG files in this directory")
-	f.IntVar(&c.rounds, "rounds", 0, "interleaved rounds (default 5, with -quick 1)")
+	f.IntVar(&c.rounds, "rounds", 0, "interleaved rounds (default 3, with -quick 1)")
 	f.StringVar(&c.dir, "dir", "", "where the databases live; must be on a real disk (default ./.tmp)")
 	f.StringVar(&c.cpuProfile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
 	if err := f.Parse(args); err != nil {
@@ -118,7 +118,7 @@ func parse(args []string) (config, error) {
 		problems = append(problems, errors.New("-rounds is negative"))
 	}
 	if c.rounds == 0 {
-		c.rounds = 5
+		c.rounds = 3
 		if c.quick {
 			c.rounds = 1
 		}
@@ -151,7 +151,7 @@ func run(args []string) (err error) {
 		return err
 	}
 
-	defer func() { err = errors.Join(err, stopServer()) }()
+	defer func() { err = errors.Join(err, stopServer(), removeIdle()) }()
 	s := fullSizes
 	if c.quick {
 		s = quickSizes
@@ -189,6 +189,9 @@ func run(args []string) (err error) {
 		return errors.New("nothing to measure with these workloads and stores")
 	}
 	result.Systems = systems(benchmarks)
+	result.Estimated = estimate(benchmarks, s, c.rounds)
+	fmt.Fprintf(os.Stderr, "%s of %s: about %s\n", plural(c.rounds, "round"), plural(len(benchmarks), "row"),
+		result.Estimated.Round(10*time.Second))
 	if slices.ContainsFunc(benchmarks, func(b *benchmark) bool { return onPostgres(b.store) }) {
 		if result.Machine.PostgreSQL, err = describeServer(ctx); err != nil {
 			return err
@@ -196,6 +199,7 @@ func run(args []string) (err error) {
 	}
 	measure(ctx, benchmarks, s, dir, result)
 	result.finish()
+	result.Took = time.Since(result.Started)
 	if err := c.write(result); err != nil {
 		return err
 	}
@@ -245,18 +249,20 @@ func measure(ctx context.Context, plan []*benchmark, s sizes, dir string, result
 			if ctx.Err() != nil {
 				return
 			}
-			if b.cannot != "" || b.once && round > 0 {
+			if round >= b.roundsOf(result.Rounds) {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "round %d of %d: %-28s", round+1, result.Rounds, b.id())
+			began := time.Now()
 			sample, err := b.measure(ctx, s, dir)
 			row := result.Rows[i]
+			row.Took += time.Since(began)
 			if err != nil {
 				fmt.Fprintf(os.Stderr, " failed: %v\n", err)
 				row.Errors = append(row.Errors, err.Error())
 				sample = nil
 			} else {
-				fmt.Fprintf(os.Stderr, " %12.0f %s/s\n", sample.rate(), b.unit)
+				fmt.Fprintf(os.Stderr, " %12.0f %s/s, took %.1f s\n", sample.rate(), b.unit, time.Since(began).Seconds())
 			}
 			row.Samples = append(row.Samples, sample) // nil keeps the rounds aligned
 		}

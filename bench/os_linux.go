@@ -10,15 +10,6 @@ import (
 	"time"
 )
 
-// processCPU is the user and system time of this process.
-func processCPU() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // machineCPU is the time that all CPUs have been busy. The kernel counts it in
 // hundredths of a second: it is exact enough for what lasts seconds.
 func machineCPU() time.Duration {
@@ -31,14 +22,6 @@ func machineCPU() time.Duration {
 		return 0
 	}
 	return time.Duration(user+nice+system+irq+soft) * 10 * time.Millisecond
-}
-
-// residentMiB is what this process has in memory.
-func residentMiB() float64 {
-	b, _ := os.ReadFile("/proc/self/status")
-	var kib int64
-	fmt.Sscanf(field(b, "VmRSS:"), "%d", &kib)
-	return float64(kib) / 1024
 }
 
 func cpuModel() string {

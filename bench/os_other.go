@@ -11,9 +11,7 @@ import (
 // Elsewhere the workloads run and are timed; what only Linux is asked for here
 // reads as zero or unknown.
 
-func processCPU() time.Duration        { return 0 }
 func machineCPU() time.Duration        { return 0 }
-func residentMiB() float64             { return 0 }
 func cpuModel() string                 { return "unknown CPU" }
 func kernel() string                   { return runtime.GOOS }
 func filesystem(string) (string, bool) { return "unknown", false }

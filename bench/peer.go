@@ -45,6 +45,7 @@ type place struct {
 	file     string          // the SQLite database
 	server   *pgxpool.Config // the PostgreSQL database
 	did      func()          // every execution of the activity calls it
+	order    string          // what activities are given and return, beside a number
 	log      *warnings
 	inFlight int
 }
@@ -64,7 +65,11 @@ var diskStores = []string{"sqlite", "sqlite-normal", "postgres"}
 const peerConns = 20
 
 // peerWorkloads are those that every peer is asked for.
-var peerWorkloads = []string{"seq", "hello", "fanout"}
+var peerWorkloads = []string{"seq", "hello", "fanout", "payload", "wide", "long"}
+
+// peerSteps bounds the activities of one orchestration of a peer: it takes some
+// a second.
+const peerSteps = 1000
 
 // why says why the peer does not run a workload on a store.
 func (p *peer) why(workload, store string) string {
@@ -114,7 +119,7 @@ func runPeer(e *env, p *peer, workload string, inFlight int) (_ *Sample, err err
 			}
 		}()
 	}
-	r, _, err := e.spawn(childOrders{Peer: &orders})
+	r, err := e.spawn(childOrders{Peer: &orders})
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +168,14 @@ func measurePeer(o *peerOrders) (*Sample, error) {
 		return nil, fmt.Errorf("no peer %q", o.Peer)
 	}
 	var done atomic.Int64
-	at := place{store: o.Store, file: filepath.Join(o.Dir, "peer.db"), did: func() { done.Add(1) }, log: &warnings{}, inFlight: o.InFlight}
+	at := place{store: o.Store, file: filepath.Join(o.Dir, "peer.db"), did: func() { done.Add(1) }, log: &warnings{}, inFlight: o.InFlight, order: "4711"}
+	times := newStamps(o.InFlight)
+	switch o.Workload {
+	case "payload":
+		at.order = text(o.Sizes.PayloadBytes)
+	case "long":
+		at.did = func() { times.stamp(); done.Add(1) }
+	}
 	if o.Database != "" {
 		conn, err := connString()
 		if err != nil {
@@ -182,11 +194,13 @@ func measurePeer(o *peerOrders) (*Sample, error) {
 	e := &env{Context: ctx, sizes: o.Sizes, dir: o.Dir, store: o.Store, abandon: true}
 	steps, call, n := done.Load, system.chain, 5
 	switch o.Workload {
-	case "seq":
+	case "seq", "payload":
 	case "hello":
 		steps, n = nil, 1
 	case "fanout":
 		call, n = system.fan, o.Sizes.Width
+	case "wide", "long":
+		return measureOne(ctx, system, o, &done, times)
 	default:
 		return nil, fmt.Errorf("no workload %q", o.Workload)
 	}
@@ -199,8 +213,32 @@ func measurePeer(o *peerOrders) (*Sample, error) {
 	})
 	if s != nil {
 		s.Notes = at.log.note()
+		if o.Workload == "payload" {
+			s.addVolume(o.Sizes.PayloadBytes)
+		}
 	}
 	return s, err
+}
+
+// measureOne measures one orchestration of many activities.
+func measureOne(ctx context.Context, system orchestrator, o *peerOrders, done *atomic.Int64, times *stamps) (*Sample, error) {
+	if err := checked(system.chain(ctx, "first", 1))(1); err != nil {
+		return nil, err
+	}
+	call := system.chain
+	if o.Workload == "wide" {
+		call = system.fan
+	}
+	times.n.Store(0)
+	m := begin(&store{}, done.Load)
+	if err := checked(call(ctx, "one", o.InFlight))(o.InFlight); err != nil {
+		return nil, err
+	}
+	s := m.end()
+	if o.Workload == "long" {
+		times.describe(s)
+	}
+	return s, nil
 }
 
 // checked compares the number of results with the one wanted.

@@ -19,7 +19,8 @@ var dbosPeer = &peer{
 
 type dbosSystem struct {
 	dbos.Context
-	did func()
+	did   func()
+	order string
 }
 
 func openDBOS(ctx context.Context, at place) (orchestrator, error) {
@@ -44,7 +45,7 @@ func openDBOS(ctx context.Context, at place) (orchestrator, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &dbosSystem{inner, at.did}
+	s := &dbosSystem{inner, at.did, at.order}
 	dbos.RegisterWorkflow(inner, s.chainFlow)
 	dbos.RegisterWorkflow(inner, s.fanFlow)
 	return s, dbos.Launch(inner)
@@ -90,7 +91,7 @@ func (s *dbosSystem) fan(ctx context.Context, id string, width int) (int, error)
 }
 
 func (s *dbosSystem) run(flow dbos.Workflow[Step, int], id string, n int) (int, error) {
-	h, err := dbos.RunWorkflow(s.Context, flow, Step{"4711", n}, dbos.WithWorkflowID(id))
+	h, err := dbos.RunWorkflow(s.Context, flow, Step{s.order, n}, dbos.WithWorkflowID(id))
 	if err != nil {
 		return 0, err
 	}

@@ -19,7 +19,9 @@ import (
 )
 
 const (
-	riverWorkers  = 100
+	riverWorkers = 100
+	// "Throughput is limited by this value", says the documentation of
+	// FetchCooldown, whose default is 100 ms.
 	riverCooldown = 10 * time.Millisecond
 	// riverEvents is above the number of jobs that are under way at once: an
 	// event that finds the channel full is dropped.
@@ -33,6 +35,12 @@ var riverPeer = &peer{
 	settings: "a bare queue: a chain is a job that inserts the next one in the transaction that completes it, a fan-out one InsertMany, " +
 		"joined in memory by its events; MaxWorkers 100 (as in its examples), FetchCooldown 10 ms (its default of 100 ms limits throughput); " +
 		"PostgreSQL: 20 connections; SQLite: WAL, 1 connection (as its documentation says)",
+	cannot: func(workload, _ string) string {
+		if workload == "long" {
+			return "a queue has no orchestration that could become long"
+		}
+		return ""
+	},
 	open: openRiver,
 }
 
@@ -54,6 +62,7 @@ type riverSystem[Tx any] struct {
 	inTx     func(ctx context.Context, f func(Tx) error) error
 	complete func(context.Context, Tx, *river.Job[riverStep]) error
 	did      func()
+	order    string
 
 	mu      sync.Mutex
 	waiting map[string]*riverFlow
@@ -110,7 +119,7 @@ func startRiver[Tx any](ctx context.Context, at place, driver riverdriver.Driver
 	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return nil, err
 	}
-	s := &riverSystem[Tx]{inTx: inTx, complete: complete, did: at.did, waiting: map[string]*riverFlow{}}
+	s := &riverSystem[Tx]{inTx: inTx, complete: complete, did: at.did, order: at.order, waiting: map[string]*riverFlow{}}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, s)
 	s.client, err = river.NewClient(driver, &river.Config{
@@ -172,7 +181,7 @@ func (s *riverSystem[Tx]) ended(flow string) {
 
 func (s *riverSystem[Tx]) chain(ctx context.Context, id string, steps int) (int, error) {
 	return s.await(ctx, id, steps, func() error {
-		_, err := s.client.Insert(ctx, riverStep{Flow: id, Step: Step{Order: "4711"}, Left: steps - 1}, nil)
+		_, err := s.client.Insert(ctx, riverStep{Flow: id, Step: Step{Order: s.order}, Left: steps - 1}, nil)
 		return err
 	})
 }
@@ -181,7 +190,7 @@ func (s *riverSystem[Tx]) fan(ctx context.Context, id string, width int) (int, e
 	return s.await(ctx, id, width, func() error {
 		jobs := make([]river.InsertManyParams, width)
 		for i := range jobs {
-			jobs[i].Args = riverStep{Flow: id, Step: Step{"4711", i}, Fan: true}
+			jobs[i].Args = riverStep{Flow: id, Step: Step{s.order, i}, Fan: true}
 		}
 		_, err := s.client.InsertManyFast(ctx, jobs)
 		return err

@@ -19,13 +19,15 @@ import (
 
 const plotWidth, plotHeight = 18 * vg.Centimeter, 12 * vg.Centimeter
 
-// writePlots draws, for each workload that peers run and each store, throughput
-// by the number in flight, and for each such number how the latencies spread.
+// writePlots draws, for each workload with so many in flight and each store,
+// throughput by the number in flight, and for each such number how the latencies
+// spread; for each store, what a step costs by the length of the history, and
+// the memory by the number of waiting instances.
 func writePlots(dir string, r *Result) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, workload := range peerWorkloads {
+	for _, workload := range []string{"seq", "hello", "fanout"} {
 		for _, store := range storeNames {
 			rows := r.plotted(workload, store)
 			if len(rows) == 0 {
@@ -42,7 +44,25 @@ func writePlots(dir string, r *Result) error {
 			}
 		}
 	}
+	for _, store := range storeNames {
+		if err := drawCosts(filepath.Join(dir, "history-"+store+".svg"), r.of("long", store)); err != nil {
+			return err
+		}
+		if err := drawMemory(filepath.Join(dir, "memory-"+store+".svg"), r.of("memory", store)); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// of are the rows of a workload on a store that have samples.
+func (r *Result) of(workload, store string) (rows []*Row) {
+	for _, row := range r.Rows {
+		if row.Workload == workload && row.Store == store && row.Summary["rate"].N > 0 {
+			rows = append(rows, row)
+		}
+	}
+	return rows
 }
 
 // plotted are the rows of a workload that have figures, with the bare loops
@@ -109,6 +129,7 @@ func newPlot(title, x, y string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
 	p.Legend.Top, p.Legend.Left = true, true
+	p.Legend.Padding, p.Legend.XOffs, p.Title.Padding = vg.Millimeter, 2*vg.Millimeter, 3*vg.Millimeter
 	p.Add(plotter.NewGrid())
 	return p
 }
@@ -157,7 +178,7 @@ func drawThroughput(path string, rows []*Row) error {
 		ticks = append(ticks, plot.Tick{Value: float64(n), Label: strconv.Itoa(n)})
 	}
 	p.X.Tick.Marker = ticks
-	logarithmic(&p.Y, low, high)
+	logarithmic(&p.Y, low, high*5) // room for the legend
 	return save(p, path)
 }
 

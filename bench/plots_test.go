@@ -26,7 +26,24 @@ func TestPlots(t *testing.T) {
 		}
 		return r
 	}
+	curve := func(b *benchmark, steps int) *Row {
+		r := row(b, false, int64(steps))
+		for i := range curvePoints {
+			r.Samples[0].Curve = append(r.Samples[0].Curve, Point{float64(i * steps / curvePoints), 100 + float64(i)})
+		}
+		return r
+	}
+	memory := func(name string, mib float64) *Row {
+		r := row(&benchmark{workload: "memory", name: name, store: "postgres", unit: "instances"}, false, 1)
+		r.Samples[0].add("rss_mib", mib)
+		r.Samples[0].add("rss_collected_mib", mib-1)
+		return r
+	}
 	r := &Result{Rounds: 2, Rows: []*Row{
+		curve(&benchmark{workload: "long", name: "1000", store: "sqlite"}, 1000),
+		curve(&benchmark{workload: "long", name: "10000", store: "sqlite"}, 10_000),
+		curve(&benchmark{workload: "long", name: "1000", store: "sqlite", peer: dbosPeer}, 1000),
+		memory("none", 18), memory("hot 1000", 30), memory("cold 1000", 22),
 		row(&benchmark{workload: "bare", name: "1", store: "sqlite", unit: "activities"}, false, 5000, 4000),
 		row(&benchmark{workload: "seq", name: "1", store: "sqlite", unit: "activities"}, true, 3000, 3500),
 		row(&benchmark{workload: "seq", name: "1", store: "sqlite", unit: "activities", peer: dbosPeer}, true, 20, 30),
@@ -47,13 +64,15 @@ func TestPlots(t *testing.T) {
 	for _, f := range files {
 		names = append(names, f.Name())
 	}
-	want := []string{"latency-seq-1-sqlite.svg", "latency-seq-64-sqlite.svg", "throughput-hello-postgres.svg", "throughput-seq-sqlite.svg"}
+	want := []string{"history-sqlite.svg", "latency-seq-1-sqlite.svg", "latency-seq-64-sqlite.svg", "memory-postgres.svg", "throughput-hello-postgres.svg", "throughput-seq-sqlite.svg"}
 	if !slices.Equal(names, want) {
 		t.Fatalf("files %q, not %q", names, want)
 	}
 	for file, texts := range map[string][]string{
 		"throughput-seq-sqlite.svg": {"bare loop", "dbos", "durango", "seq on sqlite, FULL", "64"},
 		"latency-seq-1-sqlite.svg":  {"dbos", "durango", "share of calls"},
+		"history-sqlite.svg":        {"dbos", "durango", "µs per step"},
+		"memory-postgres.svg":       {"hot", "cold, collected", "1,000", "MiB"},
 	} {
 		got := svgTexts(t, filepath.Join(dir, file))
 		for _, text := range texts {

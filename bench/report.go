@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // noisy is how many CPUs others may use before a row is marked.
@@ -42,6 +43,9 @@ func (r *Result) describe(d *document) {
 		d.paragraph("Disk: fdatasync of a growing file, %s per second, p50 %s ms, p99 %s ms (before each round).",
 			showBand(band(rate)), showBand(band(p50)), showBand(band(p99)))
 	}
+	if r.Took > 0 {
+		d.paragraph("The run took %s; %s had been estimated.", r.Took.Round(time.Second), r.Estimated.Round(10*time.Second))
+	}
 	if r.Quick {
 		d.paragraph("**Quick run: it shows that everything works. Its windows are too short for figures.**")
 	}
@@ -70,7 +74,21 @@ func (r *Result) describe(d *document) {
 	}
 }
 
-var ratioNames = map[string]string{"seq": "of bare", "long": "of seq ×1", "evict": "of hot"}
+var ratioNames = map[string]string{"nodes": "of 1 node", "long": "of seq ×1", "evict": "of hot"}
+
+var percentiles = []struct{ title, suffix string }{{"p50", "_p50_ms"}, {"p99", "_p99_ms"}, {"p99.9", "_p999_ms"}}
+
+// waits tells whether nothing is done in a workload.
+func waits(workload string) bool { return workload == "idle" || workload == "memory" }
+
+// inColumns tells whether a figure of a workload has a column of its own.
+func inColumns(workload, name string) bool {
+	times := "latency"
+	if workload == "timer" {
+		times = "late"
+	}
+	return name == "slowest_100ms" || slices.ContainsFunc(percentiles, func(p struct{ title, suffix string }) bool { return name == times+p.suffix })
+}
 
 // column is one column of a workload's table.
 type column struct {
@@ -92,7 +110,7 @@ func columns(workload string, rows []*Row) []column {
 		{"store", func(r *Row) string { return orDash(r.Store) }},
 		{"durability", func(r *Row) string { return orDash(r.Durability) }},
 	}
-	if workload != "idle" {
+	if !waits(workload) {
 		all = append(all, column{rows[0].Unit + "/s", spread("rate")})
 		if slices.ContainsFunc(rows, func(r *Row) bool { return r.batch }) {
 			all = append(all, column{"wall ms", spread("wall_ms")})
@@ -100,10 +118,18 @@ func columns(workload string, rows []*Row) []column {
 		if name := ratioNames[workload]; name != "" {
 			all = append(all, column{name, spread("ratio")})
 		}
-		all = append(all, column{"of best peer", spread("of_best_peer")},
-			column{"p50 ms", spread("latency_p50_ms")}, column{"p99 ms", spread("latency_p99_ms")},
+		all = append(all, column{"of bare loop", spread("of_bare")}, column{"of best peer", spread("of_best_peer")})
+		times := "latency"
+		if workload == "timer" {
+			times = "late"
+		}
+		for _, p := range percentiles {
+			all = append(all, column{times + " " + p.title + " ms", spread(times + p.suffix)})
+		}
+		all = append(all, column{"slowest 100 ms", spread("slowest_100ms")},
 			column{"CPU µs", short("cpu_us")}, column{"allocs", short("allocs")}, column{"bytes", short("bytes")},
-			column{"turns", short("turns")}, column{"turns/tx", short("turns_per_tx")}, column{"statements", short("statements")})
+			column{"turns", short("turns")}, column{"turns/tx", short("turns_per_tx")}, column{"statements", short("statements")},
+			column{"trips", short("trips")})
 	}
 	return append(all, column{"noise", short("other")}, column{"other", (*Row).others})
 }
@@ -119,12 +145,16 @@ func describeWorkload(d *document, workload string, rows []*Row) {
 		}
 	}
 	d.grid(4, grid)
-	if workload != "idle" {
-		d.paragraph("CPU, allocations, turns and statements (of the store's writer) are per one of the %s and of the process that runs "+
+	if !waits(workload) {
+		d.paragraph("CPU, allocations, turns, statements and trips (of the store's writer) are per one of the %s and of the process that runs "+
 			"the system, not of PostgreSQL; noise is how many CPUs other processes used.", rows[0].Unit)
 	}
 	if slices.ContainsFunc(rows, func(r *Row) bool { return r.System != "" }) {
 		d.paragraph("\"Of best peer\" is by the peer with the highest median in the same case on the same store, the queue included, round by round.")
+	}
+	if slices.ContainsFunc(rows, func(r *Row) bool { return r.Summary["slowest_100ms"].N > 0 }) {
+		d.paragraph("\"Slowest 100 ms\" is what was done in the slowest tenth of a second of the window, as a share of the average: a stall, of a " +
+			"checkpoint or of the machine, makes it small.")
 	}
 	if workload == "bare" {
 		for _, row := range rows {
@@ -171,8 +201,8 @@ func (row *Row) short(metric string) string {
 func (row *Row) others() string {
 	var parts []string
 	for _, name := range row.extras() {
-		if name == "latency_p50_ms" || name == "latency_p99_ms" {
-			continue // columns of their own
+		if inColumns(row.Workload, name) {
+			continue
 		}
 		parts = append(parts, strings.ReplaceAll(name, "_", " ")+" "+number(row.Summary[name].Median))
 	}

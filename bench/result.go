@@ -12,12 +12,15 @@ import (
 type Result struct {
 	Machine Machine   `json:"machine"`
 	Started time.Time `json:"started"`
-	Quick   bool      `json:"quick,omitempty"`
-	Rounds  int       `json:"rounds"`
-	Systems []System  `json:"systems"`
-	Probes  []Probe   `json:"probes"` // one before each round
-	Rows    []*Row    `json:"rows"`
-	Targets []Verdict `json:"targets"`
+	// Estimated is what was said to be the length of the run, Took what was.
+	Estimated time.Duration `json:"estimated_ns"`
+	Took      time.Duration `json:"took_ns"`
+	Quick     bool          `json:"quick,omitempty"`
+	Rounds    int           `json:"rounds"`
+	Systems   []System      `json:"systems"`
+	Probes    []Probe       `json:"probes"` // one before each round
+	Rows      []*Row        `json:"rows"`
+	Targets   []Verdict     `json:"targets"`
 }
 
 // System is what the rows measure, with what it was set to.
@@ -69,9 +72,13 @@ type Row struct {
 	Durability string `json:"durability,omitempty"`
 	Unit       string `json:"unit"`
 	Against    string `json:"against,omitempty"`
+	Bare       string `json:"bare,omitempty"`
 	// Samples has one element for each round in which it ran, nil for one that
 	// failed.
-	Samples []*Sample       `json:"samples"`
+	Samples []*Sample `json:"samples"`
+	// Took is how long all its measurements took, with what comes before and
+	// after them.
+	Took    time.Duration   `json:"took_ns"`
 	Errors  []string        `json:"errors,omitempty"`
 	Summary map[string]Band `json:"summary"`
 
@@ -101,14 +108,14 @@ type Verdict struct {
 
 func newRow(b *benchmark) *Row {
 	r := &Row{ID: b.id(), Workload: b.workload, Name: b.name, Store: b.store, System: b.system(), Cannot: b.cannot,
-		Unit: b.unit, Against: b.against, batch: b.batch}
+		Unit: b.unit, Against: b.against, Bare: b.bare, batch: b.batch}
 	if b.store != "" {
 		r.Durability = durability(b.store)
 	}
 	return r
 }
 
-var commonMetrics = []string{"rate", "wall_ms", "cpu_us", "allocs", "bytes", "turns", "transactions", "turns_per_tx", "statements", "other"}
+var commonMetrics = []string{"rate", "wall_ms", "cpu_us", "allocs", "bytes", "turns", "transactions", "turns_per_tx", "statements", "trips", "other"}
 
 // finish computes what the samples say.
 func (r *Result) finish() {
@@ -121,6 +128,9 @@ func (r *Result) finish() {
 		}
 		if v := r.ratios(row, r.row(row.Against)); len(v) > 0 {
 			row.Summary["ratio"] = band(v)
+		}
+		if v := r.ratios(row, r.row(row.Bare)); len(v) > 0 {
+			row.Summary["of_bare"] = band(v)
 		}
 	}
 	for _, row := range r.Rows {
@@ -180,8 +190,11 @@ func (r *Result) judge(t *target, row *Row) Verdict {
 	}
 	v.Target = fmt.Sprintf("%s %s %s", sign, number(t.value), t.unit)
 	values := row.values(t.metric)
-	if t.metric == "ratio" {
+	switch t.metric {
+	case "ratio":
 		values = r.ratios(row, r.row(row.Against))
+	case "of_bare":
+		values = r.ratios(row, r.row(row.Bare))
 	}
 	if len(values) == 0 {
 		return v

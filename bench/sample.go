@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/durango-go/durango/bench/internal/usage"
 )
 
 // Sample is one measurement.
@@ -22,7 +24,15 @@ type Sample struct {
 	Extra []Value `json:"extra,omitempty"`
 	// Latencies are the percentiles of the calls, 0 to 100, in ms.
 	Latencies []float64 `json:"latency_percentiles_ms,omitempty"`
-	Notes     []string  `json:"notes,omitempty"`
+	// Curve is what a step cost, in µs, by the steps before it.
+	Curve []Point  `json:"cost_by_length,omitempty"`
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Point is one of a curve.
+type Point struct {
+	X float64 `json:"x"`
+	Y float64 `json:"y"`
 }
 
 // Value is a figure that only one workload has.
@@ -33,7 +43,10 @@ type Value struct {
 
 func (s *Sample) add(name string, v float64) { s.Extra = append(s.Extra, Value{name, v}) }
 
-// addTimes adds the median, the 99th percentile and the maximum, in ms.
+// addVolume adds the bytes that activities were given and returned, in MiB/s.
+func (s *Sample) addVolume(bytes int) { s.add("mib_per_s", s.rate()*2*float64(bytes)/(1<<20)) }
+
+// addTimes adds percentiles and the maximum, in ms.
 func (s *Sample) addTimes(prefix string, times []time.Duration) {
 	if len(times) == 0 {
 		return
@@ -41,6 +54,7 @@ func (s *Sample) addTimes(prefix string, times []time.Duration) {
 	slices.Sort(times)
 	s.add(prefix+"_p50_ms", ms(quantile(times, 0.5)))
 	s.add(prefix+"_p99_ms", ms(quantile(times, 0.99)))
+	s.add(prefix+"_p999_ms", ms(quantile(times, 0.999)))
 	s.add(prefix+"_max_ms", ms(times[len(times)-1]))
 }
 
@@ -89,6 +103,8 @@ func (s *Sample) metric(name string) (float64, bool) {
 			return float64(c.Commits) / float64(max(1, c.Transactions)), c.Transactions > 0
 		case "statements":
 			return float64(c.Statements) / n, c.Statements > 0
+		case "trips":
+			return float64(c.Trips) / n, c.Trips > 0
 		}
 	}
 	for _, v := range s.Extra {
@@ -134,7 +150,7 @@ func begin(st *store, steps func() int64) *meter {
 		m.counts = st.counters()
 	}
 	m.all = machineCPU()
-	m.cpu = processCPU()
+	m.cpu = usage.CPU()
 	m.base = steps()
 	m.start = time.Now()
 	return m
@@ -142,7 +158,7 @@ func begin(st *store, steps func() int64) *meter {
 
 func (m *meter) end() *Sample {
 	s := &Sample{Wall: time.Since(m.start), Steps: m.steps() - m.base}
-	s.CPU = processCPU() - m.cpu
+	s.CPU = usage.CPU() - m.cpu
 	s.Other = -1
 	if all := machineCPU() - m.all; m.all > 0 {
 		s.Other = max(0, (all-s.CPU).Seconds()/s.Wall.Seconds())

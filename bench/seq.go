@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,11 +56,44 @@ func runSeq(e *env, inFlight int) (*Sample, error) {
 	})
 }
 
+// runPayload is seq with inputs and outputs of a size.
+func runPayload(e *env, inFlight int) (*Sample, error) {
+	var done atomic.Int64
+	order := text(e.PayloadBytes)
+	defs := []durango.Registrable{seqFlow, countedNoop(&done)}
+	return e.withNode(durango.Options{}, defs, func(st *store, n *node) (*Sample, error) {
+		s, err := e.sustain(st, inFlight, done.Load, func(i int64) error {
+			run, err := seqFlow.Start(e, n.Client(), fmt.Sprintf("order-%08d", i), Step{Order: order})
+			if err != nil {
+				return err
+			}
+			got, err := run.Wait(e)
+			if err == nil && got.Order != order {
+				err = errors.New("another payload came back")
+			}
+			return err
+		})
+		if s != nil {
+			s.addVolume(e.PayloadBytes)
+		}
+		return s, err
+	})
+}
+
+// text is so many bytes that a store cannot make much smaller.
+func text(bytes int) string {
+	b := make([]byte, (bytes+1)/2)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+	return hex.EncodeToString(b)[:bytes]
+}
+
 // sustain keeps inFlight calls of one going and measures a window of that: no
-// start, no end. The window begins when as many calls have ended as are in
-// flight, after Warm at the earliest and WarmLimit at the latest; the calls that
-// end in it are timed, whenever they began. steps reads what is counted; nil
-// counts the calls.
+// start, no end. It begins when as many calls have ended as are in flight, after
+// Warm at the earliest, and ends when as many have ended in it, after Window at
+// the earliest: less than that may be a part of what a call does again and again
+// in step with the others. Neither takes longer than WarmLimit more. The calls
+// that end in it are timed, whenever they began. steps reads what is counted;
+// nil counts the calls.
 func (e *env) sustain(st *store, inFlight int, steps func() int64, one func(i int64) error) (*Sample, error) {
 	var (
 		next, ended     atomic.Int64
@@ -103,9 +138,16 @@ func (e *env) sustain(st *store, inFlight int, steps func() int64, one func(i in
 	}
 	m := begin(st, steps)
 	measuring.Store(true)
-	e.window(m)
+	slowest := e.window(m, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(times) >= inFlight && steps() > m.base || failed != nil
+	})
 	measuring.Store(false)
 	s := m.end()
+	if slowest >= 0 {
+		s.add("slowest_100ms", slowest)
+	}
 	mu.Lock()
 	err := failed
 	s.addLatencies(times)
@@ -118,13 +160,39 @@ func (e *env) sustain(st *store, inFlight int, steps func() int64, one func(i in
 	return s, failed
 }
 
-// window lets a measurement go on for Window; if nothing was done in it, to the
-// first step, for WarmLimit at most.
-func (e *env) window(m *meter) {
-	pause(e, e.Window)
-	for m.steps() == m.base && time.Since(m.start) < e.Window+e.WarmLimit && e.Err() == nil {
+// firstStep is how long a window in which nothing was done goes on.
+const firstStep = 10 * time.Second
+
+// slice is the part of a window in which a stall shows.
+const slice = 100 * time.Millisecond
+
+// window lets a measurement go on for Window, and then until there is enough,
+// for WarmLimit at most; a window in which nothing was done, to the first step.
+// It returns the steps of the slowest slice of Window as a share of what the
+// slices had on average; negative if there were too few to tell.
+func (e *env) window(m *meter, enough func() bool) (slowest float64) {
+	least, slices, before := int64(-1), 0, m.base
+	for rest := e.Window; rest > 0 && e.Err() == nil; rest = e.Window - time.Since(m.start) {
+		pause(e, min(slice, rest))
+		n := m.steps()
+		if rest >= slice {
+			if slices++; least < 0 || n-before < least {
+				least = n - before
+			}
+		}
+		before = n
+	}
+	limit := e.Window + e.WarmLimit
+	for !enough() && e.Err() == nil {
+		if over := time.Since(m.start) - limit; over > 0 && (m.steps() > m.base || over > firstStep) {
+			break
+		}
 		pause(e, time.Millisecond)
 	}
+	if all := before - m.base; slices > 5 && all > 20*int64(slices) {
+		return float64(least) / (float64(all) / float64(slices))
+	}
+	return -1
 }
 
 // pause waits for d or the end of ctx.
@@ -183,46 +251,5 @@ func runFanOut(e *env, inFlight int) (*Sample, error) {
 			}
 			return err
 		})
-	})
-}
-
-var longFlow = durango.DefineOrchestration("long", func(ctx *durango.Context, s Step) (Step, error) {
-	for i := range s.N {
-		if _, err := noop.Call(ctx, Step{Order: s.Order, N: i}); err != nil {
-			return s, err
-		}
-	}
-	return s, nil
-})
-
-// runLong compares the first tenth of one long orchestration with the last,
-// by the times at which its activities run.
-func runLong(e *env, steps int) (*Sample, error) {
-	at := make([]time.Time, steps)
-	var done atomic.Int64
-	stamp := noop.Bind(func(_ context.Context, s Step) (Step, error) {
-		if s.N < len(at) {
-			at[s.N] = time.Now()
-		}
-		done.Add(1)
-		return s, nil
-	})
-	return e.withNode(durango.Options{}, []durango.Registrable{longFlow, stamp}, func(st *store, n *node) (*Sample, error) {
-		m := begin(st, done.Load)
-		run, err := longFlow.Start(e, n.Client(), "long", Step{Order: "4711", N: steps})
-		if err == nil {
-			_, err = run.Wait(e)
-		}
-		if err != nil {
-			return nil, err
-		}
-		s := m.end()
-		tenth := max(1, steps/10)
-		first := at[tenth].Sub(at[0]).Seconds() / float64(tenth)
-		last := at[steps-1].Sub(at[steps-1-tenth]).Seconds() / float64(tenth)
-		s.add("first_tenth_us", first*1e6)
-		s.add("last_tenth_us", last*1e6)
-		s.add("last_to_first", last/first)
-		return s, nil
 	})
 }

@@ -11,13 +11,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/durango-go/durango/bench/internal/quiet"
 	"github.com/durango-go/durango/internal/pgtest"
 	"github.com/durango-go/durango/provider/postgres"
 )
 
 // serverVariable names a PostgreSQL server to measure on, instead of one that
 // the run starts for itself. Child processes get it too.
-const serverVariable = "DURANGO_BENCH_POSTGRES"
+const serverVariable = quiet.ServerVariable
 
 // connectTimeout bounds the wait for the server.
 const connectTimeout = 30 * time.Second

@@ -159,7 +159,7 @@ func runEvent(e *env) (*Sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		times := make([]time.Duration, e.Events)
+		sent, times := make([]time.Time, e.Events), make([]time.Duration, e.Events)
 		m := begin(st, ended.Load)
 		var waiters sync.WaitGroup
 		failed := make([]error, e.Events)
@@ -170,13 +170,19 @@ func runEvent(e *env) (*Sample, error) {
 				ended.Add(1)
 			})
 		}
-		err = forAll(e.Events, func(i int) error { return approved.Send(e, n.Client(), waitID(i), Step{N: i}) })
+		err = forAll(e.Events, func(i int) error {
+			sent[i] = time.Now()
+			return approved.Send(e, n.Client(), waitID(i), Step{N: i})
+		})
 		waiters.Wait()
 		s := m.end()
 		if err = errors.Join(append(failed, err)...); err != nil {
 			return nil, err
 		}
-		s.addTimes("done", times)
+		for i := range times {
+			times[i] -= sent[i].Sub(m.start)
+		}
+		s.addLatencies(times)
 		return s, nil
 	})
 }

@@ -226,7 +226,7 @@ type item struct {
 func (s *Store) attempt(ctx context.Context, items []item) error {
 	var t *txn
 	err := s.transact(ctx, func(ctx context.Context, x *tx) error {
-		t = newTxn(s)
+		t, x.ofGroup = newTxn(s), true
 		n := &needs{}
 		for _, it := range items {
 			if it.r.node != 0 {
@@ -251,8 +251,8 @@ func (s *Store) attempt(ctx context.Context, items []item) error {
 		return t.write(ctx, x)
 	})
 	if err == nil {
-		s.transactions.Add(1)
-		s.items.Add(int64(len(items)))
+		s.counts.transactions.Add(1)
+		s.counts.items.Add(int64(len(items)))
 		t.after()
 	}
 	return err

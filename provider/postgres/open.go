@@ -174,7 +174,7 @@ type Store struct {
 	closing chan struct{}
 	stop    context.CancelFunc // ends what runs in the background
 
-	transactions, items atomic.Int64
+	counts counts
 }
 
 var (
@@ -373,17 +373,6 @@ func (s *Store) Close() error {
 func (s *Store) closePools() {
 	s.writers.Close()
 	s.readers.Close()
-}
-
-// Counters are totals since the store was opened, for tests and benchmarks.
-type Counters struct {
-	// Transactions are those of groups, Items what was asked for in batches.
-	Transactions, Items int64
-}
-
-// Counters returns the totals.
-func (s *Store) Counters() Counters {
-	return Counters{Transactions: s.transactions.Load(), Items: s.items.Load()}
 }
 
 // ready is what every method asks first.

@@ -21,7 +21,8 @@ type trip struct {
 	batch pgx.Batch
 	scans []func(pgx.Rows) error
 	// last is the statement that failed, or none.
-	last statement
+	last    statement
+	ofGroup bool // for what is counted
 }
 
 func (s *Store) trip() *trip { return &trip{s: s, last: -1} }
@@ -45,6 +46,7 @@ func (t *trip) set() {
 
 // run makes the trip.
 func (t *trip) run(ctx context.Context, c *pgx.Conn) (err error) {
+	t.s.counts.trip(t.batch.Len(), t.ofGroup)
 	br := c.SendBatch(ctx, &t.batch)
 	done := 0
 	for _, scan := range t.scans {
@@ -89,6 +91,8 @@ type tx struct {
 	s    *Store
 	c    *pgxpool.Conn
 	open bool
+	// ofGroup is set for the transaction of a group.
+	ofGroup bool
 }
 
 // begin makes a trip that starts with Begin.
@@ -101,7 +105,10 @@ func (x *tx) begin(ctx context.Context, fill func(*trip)) error {
 	return x.run(ctx, t)
 }
 
-func (x *tx) run(ctx context.Context, t *trip) error { return t.run(ctx, x.c.Conn()) }
+func (x *tx) run(ctx context.Context, t *trip) error {
+	t.ofGroup = x.ofGroup
+	return t.run(ctx, x.c.Conn())
+}
 
 // commit makes a trip that ends with Commit. If it fails without the server
 // saying that it was not applied, nobody knows.

@@ -61,6 +61,7 @@ func (s *Store) tell(ctx context.Context) {
 			b.Queue("SET LOCAL synchronous_commit = off") // nothing is written
 			b.Queue("SELECT pg_notify($1, $2)", s.channel(), s.listener.self)
 			b.Queue("COMMIT")
+			s.counts.trip(b.Len(), false)
 			_ = c.SendBatch(ctx, b).Close()
 			c.Release()
 		}

@@ -110,7 +110,7 @@ type Store struct {
 	closing chan struct{}
 	flusher *flusher // nil: SQLite flushes, or nobody does
 
-	transactions, statements, groups, items, commits atomic.Int64
+	counts counts
 }
 
 var (
@@ -290,22 +290,6 @@ func (s *Store) Close() error {
 	err := s.w.close()
 	s.locks.releaseAll()
 	return s.fail("close", err)
-}
-
-// Counters are totals since the store was opened, for tests and benchmarks.
-type Counters struct {
-	// Transactions and Statements are those of the writer, Groups the
-	// transactions that did the work of more than one request, Items what was
-	// asked for in batches, Commits the turns among them.
-	Transactions, Statements, Groups, Items, Commits int64
-}
-
-// Counters returns the totals.
-func (s *Store) Counters() Counters {
-	return Counters{
-		Transactions: s.transactions.Load(), Statements: s.statements.Load(), Groups: s.groups.Load(),
-		Items: s.items.Load(), Commits: s.commits.Load(),
-	}
 }
 
 // ready is what every method asks first.

@@ -90,7 +90,12 @@ func (s *Store) read(ctx context.Context, op string, f func(c *conn) error) erro
 	if c == nil {
 		return s.closedError(op)
 	}
-	defer s.readers.put(c)
+	defer func() {
+		s.counts.reads.Add(1)
+		s.counts.readStatements.Add(c.steps)
+		c.steps = 0
+		s.readers.put(c)
+	}()
 	return s.fail(op, snapshot(c, f))
 }
 

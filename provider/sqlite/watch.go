@@ -55,6 +55,8 @@ func (w *writer) look() (err error) {
 		if err = w.refresh(); err != nil {
 			err = fmt.Errorf("data version: %w", err)
 		}
+		w.s.counts.readStatements.Add(w.c.steps)
+		w.c.steps = 0
 	})
 	return err
 }

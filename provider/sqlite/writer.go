@@ -165,7 +165,7 @@ func (w *writer) lead() {
 	w.mu.Unlock()
 
 	w.execute(group, count)
-	w.s.statements.Add(w.c.steps)
+	w.s.counts.statements.Add(w.c.steps)
 	w.c.steps = 0
 	if w.s.flusher != nil {
 		number := w.s.flusher.written.Load() // what a group that wrote nothing has read
@@ -287,13 +287,13 @@ func (w *writer) execute(group *request, count int) {
 		return nil
 	})
 	if count > 1 {
-		w.s.groups.Add(1)
+		w.s.counts.groups.Add(1)
 	}
 	for r := group; r != nil; r = r.next {
 		switch {
 		case err == nil:
 			r.err = nil
-			w.s.items.Add(int64(r.n))
+			w.s.counts.items.Add(int64(r.n))
 		case wholesale(err):
 			r.err = w.s.fail(r.op, err)
 		default:
@@ -319,7 +319,7 @@ func (w *writer) alone(r *request, err error, tried bool) {
 	}
 	r.err = w.s.fail(r.op, err)
 	if err == nil {
-		w.s.items.Add(int64(r.n))
+		w.s.counts.items.Add(int64(r.n))
 	}
 	if err == nil || r.fail == nil || wholesale(err) {
 		return
@@ -338,7 +338,7 @@ func (w *writer) transaction(f func() error) error {
 	if err := w.begin(); err != nil {
 		return err
 	}
-	w.s.transactions.Add(1)
+	w.s.counts.transactions.Add(1)
 	err := f()
 	if err == nil {
 		err = w.flush()
@@ -353,7 +353,7 @@ func (w *writer) transaction(f func() error) error {
 		w.rollback()
 		return err
 	}
-	w.s.commits.Add(w.commits)
+	w.s.counts.commits.Add(w.commits)
 	w.settle()
 	return nil
 }

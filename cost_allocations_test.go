@@ -1,0 +1,58 @@
+//go:build !race
+
+package durango_test
+
+// The race detector makes pools forget, so what is allocated is only counted
+// without it.
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/durango-go/durango/provider"
+	"github.com/durango-go/durango/provider/memory"
+)
+
+// allocationsOf counts what the whole process allocates for a step, in the best
+// of three runs of ten orchestrations with 100 steps each: what a node does
+// meanwhile only adds, the more the slower the machine is.
+func allocationsOf(t *testing.T, store provider.Provider) float64 {
+	t.Helper()
+	const orchestrations, steps = 10, 100
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	client := quietNode(t, store, costDefinitions()...)
+	runToEnd(t, ctx, client, costSeq, "warm", steps)
+	least := math.Inf(1)
+	for run := range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for i := range orchestrations {
+			runToEnd(t, ctx, client, costSeq, fmt.Sprint(run, "-", i), steps)
+		}
+		runtime.ReadMemStats(&after)
+		least = min(least, float64(after.Mallocs-before.Mallocs)/(orchestrations*steps))
+	}
+	return least
+}
+
+// What a step allocates, in the whole process: the JSON of input and output,
+// the events, the rows, and its way from the activity through the committer and
+// back. Somebody who adds to it says why; who saves lowers the figure.
+func TestAllocationsOfAStep(t *testing.T) {
+	file, _ := meteredSQLite(t)
+	for _, s := range []struct {
+		name  string
+		store provider.Provider
+		want  float64
+	}{{"memory", memory.Open(), 21.7}, {"sqlite", file, 24.8}} {
+		got := allocationsOf(t, s.store)
+		if got > s.want+1 || got < s.want-1 {
+			t.Errorf("%s: a step allocates %.2f times, not about %v", s.name, got, s.want)
+		}
+	}
+}
