@@ -49,7 +49,7 @@ func TestAllocationsOfAStep(t *testing.T) {
 		name  string
 		store provider.Provider
 		want  float64
-	}{{"memory", memory.Open(), 21.7}, {"sqlite", file, 24.8}} {
+	}{{"memory", memory.Open(), 12.7}, {"sqlite", file, 15.7}} {
 		got := allocationsOf(t, s.store)
 		if got > s.want+1 || got < s.want-1 {
 			t.Errorf("%s: a step allocates %.2f times, not about %v", s.name, got, s.want)
