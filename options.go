@@ -141,7 +141,7 @@ func (o *Options) engine() engine.Options {
 		InboxSize: o.InboxSize, MinPrefetch: o.MinPrefetch, MaxPrefetch: o.MaxPrefetch,
 		Lease: o.Lease, MinPoll: o.MinPoll, MaxPoll: o.MaxPoll, IdleRelease: o.IdleRelease,
 		TurnTimeout: o.TurnTimeout, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
-		DrainTimeout: o.DrainTimeout, MaxEventSize: o.MaxEventSize,
+		DrainTimeout: o.DrainTimeout,
 		Policy: o.Quarantine.engine(), MaxHistory: o.MaxHistory,
 		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle,
 	}

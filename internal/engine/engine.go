@@ -51,6 +51,7 @@ type Engine struct {
 	timers  timers
 	client  *Client
 	metrics counters
+	sizes   Sizes
 
 	commits  *batcher[*execution]
 	loads    *batcher[*execution]
@@ -115,8 +116,8 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 		vouching:       make(chan struct{}, 1),
 		hot:            list.New(),
 	}
-	if d.MaxEventSize > 0 && (e.o.MaxEventSize == 0 || d.MaxEventSize < e.o.MaxEventSize) {
-		e.o.MaxEventSize = d.MaxEventSize
+	if d.MaxEventSize > 0 {
+		e.o.MaxTurnBytes = min(e.o.MaxTurnBytes, 3*d.MaxEventSize)
 	}
 	e.definitions.Store(new([]provider.Definition))
 	e.clock.set(d.Now)

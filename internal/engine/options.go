@@ -48,8 +48,15 @@ type Options struct {
 	// Policy says what becomes of an instance whose turns fail again and again.
 	// Default: 5 failures with an hour between two at most, Suspend, 30 s.
 	Policy Policy
-	// MaxHistory bounds the events of one execution. Default 100,000.
-	MaxHistory int64
+	// MaxHistory bounds the events of one execution; one that reaches WarnHistory
+	// is mentioned in the log. Default 100,000 and 10,000; a negative
+	// WarnHistory: none is.
+	MaxHistory  int64
+	WarnHistory int64
+	// MaxTurnCommands and MaxTurnBytes bound what a turn may ask for; see
+	// replay.Limits. Default 10,000 and 32 MiB, or three times the largest payload
+	// of the store if that is less.
+	MaxTurnCommands, MaxTurnBytes int
 	// DrainTimeout bounds how long a stopping node waits for activities that
 	// do not heed their context. Default 10 s.
 	DrainTimeout time.Duration
@@ -58,8 +65,6 @@ type Options struct {
 	// negative MaxSessions: none.
 	MaxSessions int
 	SessionIdle time.Duration
-	// MaxEventSize is the largest payload; zero means the store's limit.
-	MaxEventSize int
 
 	// random spreads pauses; a simulation gives a generator of its own, so that
 	// it can be repeated. Default: rand.Int64N.
@@ -104,6 +109,11 @@ func (o Options) withDefaults() Options {
 	if o.MaxHistory == 0 {
 		o.MaxHistory = 100_000
 	}
+	if o.WarnHistory == 0 {
+		o.WarnHistory = 10_000
+	}
+	def(&o.MaxTurnCommands, 10_000)
+	def(&o.MaxTurnBytes, 32<<20)
 	def(&o.MaxSessions, 100)
 	defd(&o.SessionIdle, 5*time.Minute)
 	if o.random == nil {
