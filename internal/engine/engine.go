@@ -131,6 +131,9 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 	return e, nil
 }
 
+// MaxEventSize is the largest payload that the store takes, in bytes; zero: any.
+func (e *Engine) MaxEventSize() int { return e.desc.MaxEventSize }
+
 // Client returns a client with the short way to this node.
 func (e *Engine) Client() *Client { return e.client }
 

@@ -118,8 +118,6 @@ func classify(err error) (kind, at string) {
 		kind = kindPanic
 		if _, ok := panicked.Value.(*replay.UndecodableError); ok {
 			kind = kindUndecodable
-		} else if errors.As(err, &code) {
-			kind = kindLimit
 		}
 		return kind, place(panicked.At())
 	case errors.Is(err, history.ErrCorrupt):

@@ -76,7 +76,11 @@ func (m *Machine) compute(fn func() []byte) []byte {
 			value = r
 		}
 		p := coro.Capture(value)
-		m.fail(&PanicError{Value: p.Value, Stack: p.Stack})
+		if l, ok := p.Value.(*LimitError); ok {
+			m.fail(&LimitError{Err: l.Err, At: userLine()})
+		} else {
+			m.fail(&PanicError{Value: p.Value, Stack: p.Stack})
+		}
 		m.stop()
 	}()
 	b := fn()
