@@ -67,6 +67,9 @@ func (a Activity[In, Out]) schedule(ctx *Context, in *In) (*replay.Op, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := ctx.fits(&sizedActivityInput, d.name, d.limits, len(payload)); err != nil {
+		return nil, fmt.Errorf("call activity %q: %w", d.name, err)
+	}
 	e := history.Event{
 		Kind: history.ActivityScheduled, Name: d.name, Payload: payload,
 		Pool: d.opts.Pool, Session: d.opts.Session, Policy: d.policy,
@@ -94,7 +97,7 @@ func (b BoundActivity[In, Out]) register(r *registry) {
 	if b.fn == nil {
 		r.problem(d, "it is bound to no function")
 	}
-	env := r.env
+	env := r.env.within(d.limits)
 	r.activity(d, engine.Activity{
 		Name: d.name, Pool: d.opts.Pool, MaxConcurrent: d.opts.MaxConcurrent, Rate: d.opts.MaxPerSecond,
 		Run: func(ctx context.Context, a *engine.Attempt) ([]byte, *history.Failure) { return b.run(ctx, env, a) },
@@ -119,7 +122,11 @@ func (b BoundActivity[In, Out]) run(ctx context.Context, env *environment, a *en
 	if err != nil {
 		return nil, env.failure(a, plainFailure(err))
 	}
-	if result, err = encodeCall(env.codec, "output of activity", a.Name, &out); err != nil {
+	if result, err = encodeCall(env.codec, "output of activity", a.Name, &out); err == nil {
+		env.bounds.count(&sizedActivityOutput, len(result))
+		err = env.bounds.measure(&sizedActivityOutput, a.Name, nil, len(result))
+	}
+	if err != nil {
 		failure = toFailure(env.codec, err)
 		failure.Final = true
 		return nil, failure
@@ -154,15 +161,15 @@ func (b BoundActivity[In, Out]) intercepted(ctx context.Context, env *environmen
 }
 
 // maxStack bounds the stack kept of a panic.
-const maxStack = 16 << 10
+const maxStack = 12 << 10
 
 // panicFailure is a panic as it is stored. It may be retried, as the policy
 // says; its cause is kept when it is an error.
 func panicFailure(p any, stack []byte) *history.Failure {
-	f := &history.Failure{Code: CodePanic, Message: cut(fmt.Sprintf("panic: %v", p), maxMessage)}
+	f := &history.Failure{Code: CodePanic, Message: shorten(fmt.Sprintf("panic: %v", p), maxMessage)}
 	f.Detail, _ = json.Marshal(struct {
 		Stack string `json:"stack"`
-	}{cut(string(stack), maxStack)})
+	}{shorten(string(stack), maxStack)})
 	if err, ok := p.(error); ok {
 		f.Cause = plainFailure(err)
 	}

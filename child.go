@@ -41,6 +41,9 @@ func (o Orchestration[In, Out]) StartFrom(ctx *Context, id string, in In) (refus
 	if err == nil {
 		err = ctx.Err()
 	}
+	if err == nil {
+		err = ctx.fits(&sizedOrchestrationInput, o.d.name, o.d.limits, len(e.Payload))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start orchestration %q: %w", o.Name(), err)
 	}
@@ -55,6 +58,9 @@ func (o Orchestration[In, Out]) child(ctx *Context, in *In) (*replay.Op, error) 
 			e.Target = ctx.x.childID()
 		}
 		err = checkID(e.Target)
+	}
+	if err == nil {
+		err = ctx.fits(&sizedOrchestrationInput, o.d.name, o.d.limits, len(e.Payload))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("call orchestration %q: %w", o.Name(), err)
@@ -117,7 +123,7 @@ func (o Orchestration[In, Out]) ContinueAsNew(ctx *Context, in In) (Out, error) 
 	if version == SameVersion {
 		version = ctx.x.info.Version
 	}
-	return continueAsNew[Out](ctx, &in, version)
+	return continueAsNew[Out](ctx, &in, version, d.limits)
 }
 
 // ContinueAsNew is the method of the same name for an orchestration that
@@ -130,10 +136,10 @@ func ContinueAsNew[Out, In any](ctx *Context, in In) (Out, error) {
 		x.fail(fmt.Errorf("orchestration %q is a func(*Context, %v) (%v, error) and cannot continue as new as a func(*Context, %v) (%v, error)",
 			x.info.Name, x.in, x.out, in, out))
 	}
-	return continueAsNew[Out](ctx, &in, "")
+	return continueAsNew[Out](ctx, &in, "", x.own)
 }
 
-func continueAsNew[Out, In any](ctx *Context, in *In, version string) (Out, error) {
+func continueAsNew[Out, In any](ctx *Context, in *In, version string, own *Limits) (Out, error) {
 	var none Out
 	if root := ctx.x.m.Root(); root.Canceled() {
 		return none, canceledError(root.Reason())
@@ -141,6 +147,9 @@ func continueAsNew[Out, In any](ctx *Context, in *In, version string) (Out, erro
 	payload, err := encodeCall(ctx.x.codec, "input of orchestration", ctx.x.info.Name, in)
 	if err != nil {
 		return none, err
+	}
+	if err := ctx.fits(&sizedOrchestrationInput, ctx.x.info.Name, own, len(payload)); err != nil {
+		return none, fmt.Errorf("continue as new: %w", err)
 	}
 	ctx.x.next = &history.Event{Kind: history.ContinuedAsNew, Version: version, Payload: payload, Header: ctx.x.header}
 	return none, errContinued

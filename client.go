@@ -3,6 +3,7 @@ package durango
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/durango-go/durango/internal/engine"
 	"github.com/durango-go/durango/provider"
@@ -14,8 +15,9 @@ import (
 // needs no closing. [Runtime.Client] returns one that starts instances on its
 // own node without a detour; one made by [NewClient] needs only the store.
 type Client struct {
-	c     *engine.Client
-	codec Codec // nil: the default
+	c      *engine.Client
+	codec  Codec // nil: the default
+	bounds *bounds
 	// The first is the outermost.
 	interceptors []wrapper[context.Context, *ClientCall]
 }
@@ -34,15 +36,23 @@ type ClientOptions struct {
 	Codec Codec
 	// Interceptors are around the calls of the client.
 	Interceptors []Interceptor
+	// Limits are those of what the client hands over: the inputs of instances,
+	// signals, requests, results of activities. They are the client's own; a
+	// runtime's client has the runtime's. The store's limit is asked for by the
+	// first call that hands over more than 256 KiB.
+	Limits Limits
 }
 
-// NewClientWith is NewClient with options.
+// NewClientWith is NewClient with options. It panics if a limit is negative.
 func NewClientWith(store provider.Provider, o ClientOptions) *Client {
-	return newClient(engine.NewClient(store), o)
+	if err := o.Limits.problem("client options"); err != nil {
+		panic(fmt.Errorf("durango: new client: %w", err))
+	}
+	return newClient(engine.NewClient(store), o, newBounds(o.Limits, nil))
 }
 
-func newClient(c *engine.Client, o ClientOptions) *Client {
-	return &Client{c: c, codec: custom(o.Codec), interceptors: wrappers(o.Interceptors,
+func newClient(c *engine.Client, o ClientOptions, b *bounds) *Client {
+	return &Client{c: c, bounds: b, codec: custom(o.Codec), interceptors: wrappers(o.Interceptors,
 		func(i *Interceptor) func(context.Context, *ClientCall, func(context.Context) error) error {
 			return i.Client
 		})}

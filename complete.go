@@ -51,22 +51,25 @@ func TokenOf(t provider.Task) string {
 // Complete completes an activity that called [CompleteLater]. It is
 // [Client.Complete] with the type of the result checked.
 func (a Activity[In, Out]) Complete(ctx context.Context, c *Client, token string, out Out) error {
-	return complete(ctx, c, token, &out)
+	return complete(ctx, c, token, &out, a.d.or().name, a.d.or().limits)
 }
 
 // Complete completes an activity that called [CompleteLater], with its result:
 // a value of its output type. The error matches [ErrNotRunning] when nobody
 // waits for the token any more, and [ErrInvalid] when it is none.
 func (c *Client) Complete(ctx context.Context, token string, out any) error {
-	return complete(ctx, c, token, &out)
+	return complete(ctx, c, token, &out, "", nil)
 }
 
-func complete[T any](ctx context.Context, c *Client, token string, out *T) error {
-	payload, err := encodeCall(c.codecOf(), "result of activity", "", out)
+func complete[T any](ctx context.Context, c *Client, token string, out *T, name string, own *Limits) error {
+	payload, err := encodeCall(c.codecOf(), "result of activity", name, out)
+	if err == nil {
+		err = c.fits(ctx, &sizedActivityOutput, name, own, len(payload))
+	}
 	if err == nil {
 		err = c.parked(ctx, token, func(ctx context.Context) error { return c.c.Complete(ctx, token, payload) })
 	}
-	if err != nil {
+	if err = c.sizeError(ctx, err, &sizedActivityOutput, name, len(payload)); err != nil {
 		return fmt.Errorf("complete activity: %w", err)
 	}
 	return nil

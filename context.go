@@ -3,6 +3,7 @@ package durango
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"reflect"
@@ -41,6 +42,7 @@ type execution struct {
 	next     *history.Event // what ContinueAsNew asked for
 	fatal    error          // what fails the turn, even if user code recovers it
 	children int64          // started without an ID
+	own      *Limits        // of the orchestration's handle, or nil
 	root     Context
 }
 
@@ -78,6 +80,20 @@ func (x *execution) fail(err error) {
 	panic(err)
 }
 
+// limit fails a live turn for a value that is too large, and that no call
+// hands over.
+func (x *execution) limit(k *sized, size int) {
+	x.env.bounds.count(k, size)
+	if err := x.env.bounds.measure(k, x.info.Name, x.own, size); err != nil {
+		x.fail(&replay.LimitError{Err: err})
+	}
+}
+
+// HistoryLength returns how many events the history of this execution had
+// before the present turn. It is the same in every replay, so the code may go by
+// it: to continue as new before [Options.MaxHistory] is reached.
+func (ctx *Context) HistoryLength() int { return int(ctx.x.m.Length()) }
+
 // Now returns the time of the turn, by the store's clock. It stands still
 // while the code runs.
 func (ctx *Context) Now() time.Time { return time.Unix(0, ctx.x.m.Now()).UTC() }
@@ -114,6 +130,9 @@ func (ctx *Context) SetStatus(status any) error {
 	payload, err := encodeCall(ctx.x.codec, "status of orchestration", ctx.x.info.Name, &status)
 	if err != nil {
 		return err
+	}
+	if err := ctx.fits(&sizedStatus, ctx.x.info.Name, ctx.x.own, len(payload)); err != nil {
+		return fmt.Errorf("set status: %w", err)
 	}
 	ctx.scope.Emit(history.Event{Kind: history.StatusSet, Payload: payload})
 	return nil
@@ -177,6 +196,7 @@ func record[T any](ctx *Context, name string, fn func() T) T {
 		if err != nil {
 			ctx.x.fail(err)
 		}
+		ctx.x.limit(&sizedRecorded, len(b))
 		return b
 	})
 	// Also a live value takes the way through its encoding, so that what the

@@ -79,6 +79,16 @@
 // happens, [RunInfo] shows why, and the turn is tried again, so that the
 // instance goes on when the program has been corrected.
 //
+// # Sizes
+//
+// What is handed over has a limit ([Limits]), 256 KiB for inputs and outputs and
+// 64 KiB for signals unless an option or a handle's WithLimits says otherwise. The
+// call that gets too much returns a [*SizeError]; in an orchestration that is
+// recorded, so that a limit that is changed later changes no replay. What no
+// call can refuse, an output, or what one turn asks for altogether, fails the
+// turn: the instance goes on once the limit has been raised. What is large
+// belongs elsewhere, and its address into the input.
+//
 // # Errors
 //
 // An error that crosses the store arrives as an [*Error], whether it is live or
@@ -105,7 +115,7 @@
 //	the instance was terminated                              ErrTerminated
 //	its turns failed too often, and it is a dead letter      ErrQuarantined
 //	there is nothing to release, retry, requeue or purge     ErrNotQuarantined
-//	a value larger than the store takes                      ErrTooLarge
+//	a value over a limit (Limits), or over the store's       ErrTooLarge      *SizeError
 //	a name, ID, version or option that cannot be used        ErrInvalid       *InvalidError
 //	the store lacks what the call needs                      ErrNotSupported
 //	a history is of code that is not registered              ErrNotRegistered *ReplayError

@@ -83,7 +83,8 @@ var (
 type Error struct {
 	// Code is the name of the kind of error: one declared with [NewError], one
 	// of the constants of this package, or empty for an undeclared error.
-	Code    string
+	Code string
+	// Message is cut at 16 KiB, which shows at its end.
 	Message string
 	// Type is, for people, the Go type of an undeclared error, or which timeout
 	// passed: "start-to-close" and its like, "context" for that of a
@@ -207,11 +208,11 @@ func (k ErrorKind[T]) Is(err error) bool { return k.has(err) }
 
 // From returns the detail of the first error of this kind in err's chain. It
 // returns false when there is none, and when there is one whose detail does not
-// decode into T; Is tells these apart.
+// decode into T, or was over 16 KiB and has been left out; Is tells these apart.
 func (k ErrorKind[T]) From(err error) (T, bool) {
 	var detail T
 	e := k.find(err)
-	if e == nil || decode(nil, e.Detail, &detail) != nil {
+	if e == nil || e.Type == typeCut || decode(nil, e.Detail, &detail) != nil {
 		return *new(T), false
 	}
 	return detail, true

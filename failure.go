@@ -12,6 +12,8 @@ import (
 const (
 	maxChain   = 16
 	maxMessage = 16 << 10
+	// typeCut is the type of a declared error whose detail was too large to keep.
+	typeCut = "detail left out"
 )
 
 // walk calls visit for err and everything it wraps, depth first, until visit
@@ -62,8 +64,11 @@ func plainFailure(err error) *history.Failure {
 		}
 		f := failureNode(err)
 		final = final || f.Final
-		f.Message = cut(f.Message, min(maxMessage, room))
-		room -= len(f.Message)
+		f.Message = shorten(f.Message, min(maxMessage, room))
+		if n := len(f.Detail); n > min(maxMessage, room-len(f.Message)) {
+			f.Message, f.Type, f.Detail = fmt.Sprintf("%s (its detail of %d bytes was left out)", f.Message, n), typeCut, nil
+		}
+		room -= len(f.Message) + len(f.Detail)
 		if last == nil {
 			first = f
 		} else {
@@ -73,7 +78,7 @@ func plainFailure(err error) *history.Failure {
 		return true
 	})
 	if first == nil {
-		first = &history.Failure{Message: cut(err.Error(), maxMessage)}
+		first = &history.Failure{Message: shorten(err.Error(), maxMessage)}
 	}
 	first.Final, first.RetryAfter = final, pause
 	return first
@@ -85,9 +90,25 @@ func failureNode(err error) *history.Failure {
 		return &history.Failure{Code: e.Code, Message: e.Message, Type: e.Type, Detail: e.Detail, Final: e.Final}
 	}
 	if code := codeOf(err); code != "" {
-		return &history.Failure{Code: code, Message: err.Error()}
+		f := &history.Failure{Code: code, Message: err.Error()}
+		if d, ok := err.(interface{ detail() []byte }); ok {
+			f.Detail = d.detail()
+		}
+		return f
 	}
 	return &history.Failure{Message: err.Error(), Type: fmt.Sprintf("%T", err)}
+}
+
+// shorten is cut for people, who see that something is missing.
+func shorten(s string, n int) string {
+	const mark = " … (cut)"
+	if len(s) <= n {
+		return cut(s, n)
+	}
+	if n < len(mark) {
+		return ""
+	}
+	return cut(s, n-len(mark)) + mark
 }
 
 // cut shortens s to at most n bytes of valid UTF-8.

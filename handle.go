@@ -2,6 +2,7 @@ package durango
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -123,6 +124,9 @@ type declaration struct {
 	// problem is what is wrong with the name or the options. Declaring cannot
 	// fail, so it is returned by calls and reported by Register.
 	problem error
+	// limits, unless nil, go before the runtime's; limitProblem is theirs.
+	limits       *Limits
+	limitProblem error
 }
 
 func declare(what, name string) *declaration {
@@ -163,7 +167,7 @@ func (d *declaration) with(o CallOptions) *declaration {
 		p.Retry = &retry
 	}
 	if n.problem = checkName(n.what+" name", n.name); n.problem == nil {
-		n.problem = p.check(n.what)
+		n.problem = errors.Join(p.check(n.what), n.limitProblem)
 	}
 	n.policy = p.policy()
 	return &n
@@ -210,6 +214,13 @@ func (o *CallOptions) check(what string) error {
 	}
 	if o.Pool != "" {
 		problems = append(problems, checkName("pool", o.Pool))
+	}
+	if o.Retry != nil {
+		bad(len(o.Retry.NonRetryable) > MaxNonRetryable, "Retry.NonRetryable",
+			fmt.Sprintf("it has %d names, the limit is %d", len(o.Retry.NonRetryable), MaxNonRetryable))
+		for _, name := range o.Retry.NonRetryable {
+			problems = append(problems, checkText("name of what is not retryable", name, MaxNameLength))
+		}
 	}
 	if o.Session != "" {
 		problems = append(problems, checkText("session", o.Session, MaxNameLength))

@@ -2,6 +2,7 @@ package durango
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/durango-go/durango/internal/engine"
 )
@@ -15,7 +16,7 @@ import (
 // then.
 //
 // The error is ctx's when the activity is to stop, or of details that cannot
-// be encoded.
+// be encoded, or are too large ([Limits], ActivityOutput).
 func Heartbeat[T any](ctx context.Context, details T) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -27,6 +28,12 @@ func Heartbeat[T any](ctx context.Context, details T) error {
 	said, err := encodeCall(codecFrom(ctx), "heartbeat of activity", a.Name, &details)
 	if err != nil {
 		return err
+	}
+	if env := environmentFrom(ctx); env != nil {
+		env.bounds.count(&sizedHeartbeat, len(said))
+		if err := env.bounds.measure(&sizedHeartbeat, a.Name, nil, len(said)); err != nil {
+			return fmt.Errorf("heartbeat: %w", err)
+		}
 	}
 	a.Beat(said)
 	return nil

@@ -16,6 +16,11 @@ const (
 	MaxNameLength = 255
 	// MaxIDLength is the longest instance ID, in bytes.
 	MaxIDLength = 512
+	// MaxReasonLength is the longest reason of a request to cancel or terminate,
+	// in bytes.
+	MaxReasonLength = 4 << 10
+	// MaxNonRetryable is how many names [RetryPolicy.NonRetryable] may have.
+	MaxNonRetryable = 64
 	// DefaultVersion is the version of an orchestration bound without one.
 	DefaultVersion = "1.0.0"
 	// SameVersion, as [CallOptions.Version] of the handle whose ContinueAsNew is
@@ -79,6 +84,18 @@ func checkText(what, s string, limit int) error {
 		if c := s[i]; c < 0x20 || c >= 0x7f {
 			return checkRunes(what, s)
 		}
+	}
+	return nil
+}
+
+// checkReason reports what is wrong with a reason, which may be empty and have
+// lines.
+func checkReason(reason string) error {
+	switch {
+	case len(reason) > MaxReasonLength:
+		return invalid("reason", reason, fmt.Sprintf("it is %d bytes long, the limit is %d", len(reason), MaxReasonLength))
+	case !utf8.ValidString(reason) || strings.ContainsRune(reason, 0):
+		return invalid("reason", reason, "it is not UTF-8 text")
 	}
 	return nil
 }

@@ -63,6 +63,19 @@ type Options struct {
 	// MaxHistory bounds the events of one execution; a turn that would go beyond
 	// fails, unless it ends the execution or continues as new. Default 100,000.
 	MaxHistory int64
+	// WarnHistory is the number of events at which an execution is mentioned in
+	// the log, once. [Context.HistoryLength] tells the code. Default 10,000;
+	// negative: none is.
+	WarnHistory int64
+	// MaxTurnCommands bounds what one turn asks for: activities, timers, children,
+	// signals, values. MaxTurnBytes bounds their payloads: a turn that has asked for
+	// so much may ask for no more. What goes beyond fails the turn. A turn also
+	// takes no more mail once it has as many bytes of it; the rest is the next's.
+	// Default 10,000 and 32 MiB; MaxTurnBytes is never more than three times what
+	// the store takes of one payload.
+	MaxTurnCommands, MaxTurnBytes int
+	// Limits bound what is handed over, value by value.
+	Limits Limits
 	// DrainTimeout bounds how long a stopping node waits for activities that do
 	// not heed their context. Default 10 s.
 	DrainTimeout time.Duration
@@ -79,9 +92,6 @@ type Options struct {
 	// on with it. The check reads every open history, so it takes its time. New
 	// returns [ErrNotSupported] if the store cannot do it.
 	SuspendIncompatible bool
-	// MaxEventSize is the largest payload in bytes. Default, and upper bound:
-	// what the store takes.
-	MaxEventSize int
 }
 
 // check reports every problem at once.
@@ -102,11 +112,12 @@ func (o *Options) check() error {
 		{"Lease", int64(o.Lease)}, {"MinPoll", int64(o.MinPoll)}, {"MaxPoll", int64(o.MaxPoll)},
 		{"IdleRelease", int64(o.IdleRelease)}, {"TurnTimeout", int64(o.TurnTimeout)},
 		{"MinBackoff", int64(o.MinBackoff)}, {"MaxBackoff", int64(o.MaxBackoff)},
-		{"SessionIdle", int64(o.SessionIdle)}, {"DrainTimeout", int64(o.DrainTimeout)}, {"MaxEventSize", int64(o.MaxEventSize)},
-		{"MaxHistory", o.MaxHistory},
+		{"SessionIdle", int64(o.SessionIdle)}, {"DrainTimeout", int64(o.DrainTimeout)},
+		{"MaxHistory", o.MaxHistory}, {"MaxTurnCommands", int64(o.MaxTurnCommands)}, {"MaxTurnBytes", int64(o.MaxTurnBytes)},
 	} {
 		bad(f.value < 0, "%s is negative", f.name)
 	}
+	o.Limits.check(func(is bool, field, reason string) { bad(is, "Limits.%s: %s", field, reason) })
 	// The heartbeat is a fraction of the lease; below this it is nothing but
 	// heartbeats, and one slow commit kills a node.
 	bad(o.Lease > 0 && o.Lease < time.Second, "Lease is %v, the least is 1s", o.Lease)
@@ -141,8 +152,9 @@ func (o *Options) engine() engine.Options {
 		InboxSize: o.InboxSize, MinPrefetch: o.MinPrefetch, MaxPrefetch: o.MaxPrefetch,
 		Lease: o.Lease, MinPoll: o.MinPoll, MaxPoll: o.MaxPoll, IdleRelease: o.IdleRelease,
 		TurnTimeout: o.TurnTimeout, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
-		DrainTimeout: o.DrainTimeout, MaxEventSize: o.MaxEventSize,
-		Policy: o.Quarantine.engine(), MaxHistory: o.MaxHistory,
+		DrainTimeout: o.DrainTimeout,
+		Policy:       o.Quarantine.engine(), MaxHistory: o.MaxHistory, WarnHistory: o.WarnHistory,
+		MaxTurnCommands: o.MaxTurnCommands, MaxTurnBytes: o.MaxTurnBytes,
 		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle,
 	}
 }

@@ -94,13 +94,13 @@ func (o Orchestration[In, Out]) startIntercepted(ctx context.Context, s Sender, 
 
 func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declaration, id string, in *In, header map[string]string) (*Run[Out], error) {
 	s = senderOr(s)
-	n, err := newInstance(s.client().codecOf(), d, id, in, header)
+	n, err := newInstance(ctx, s.client(), d, id, in, header)
 	if err != nil {
 		return nil, err
 	}
 	res, err := s.create(ctx, n)
 	if err == nil {
-		err = res.Err
+		err = s.client().sizeError(ctx, res.Err, &sizedOrchestrationInput, d.name, len(n.Start))
 	}
 	run := &Run[Out]{s.client(), provider.Target{Key: res.Key, ID: id}}
 	switch {
@@ -115,14 +115,20 @@ func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declarat
 }
 
 // newInstance is an instance to be created by a client.
-func newInstance[In any](c Codec, d *declaration, id string, in *In, header map[string]string) (provider.NewInstance, error) {
+func newInstance[In any](ctx context.Context, c *Client, d *declaration, id string, in *In, header map[string]string) (provider.NewInstance, error) {
 	if err := d.startable(); err != nil {
 		return provider.NewInstance{}, err
 	}
 	if err := checkID(id); err != nil {
 		return provider.NewInstance{}, err
 	}
-	payload, err := encodeCall(c, "input of", d.name, in)
+	payload, err := encodeCall(c.codecOf(), "input of", d.name, in)
+	if err == nil {
+		err = c.fits(ctx, &sizedOrchestrationInput, d.name, d.limits, len(payload))
+	}
+	if err == nil {
+		err = checkHeader(d.name, header)
+	}
 	if err != nil {
 		return provider.NewInstance{}, err
 	}
@@ -176,6 +182,7 @@ func (b BoundOrchestration[In, Out]) register(r *registry) {
 func (b BoundOrchestration[In, Out]) code(env *environment) replay.Code {
 	return func(m *replay.Machine, started *history.Event) history.Event {
 		x := newExecution[In, Out](m, started, env)
+		x.own = b.d.or().limits
 		var in In
 		if err := decode(x.codec, started.Payload, &in); err != nil {
 			x.fail(decodeError[In](fmt.Sprintf("input of orchestration %q", started.Name), err))
@@ -213,6 +220,9 @@ func finish[Out any](x *execution, out *Out, err error) history.Event {
 		payload, err := encodeCall(x.codec, "output of orchestration", x.info.Name, out)
 		if err != nil {
 			panic(err)
+		}
+		if x.m.Live() {
+			x.limit(&sizedOrchestrationOutput, len(payload))
 		}
 		return history.Event{Kind: history.Completed, Payload: payload}
 	}

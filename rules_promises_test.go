@@ -94,6 +94,21 @@ var promises = []struct {
 	{"a rejected one consumes its message and answers, and leaves no turn", []string{"TestUpdates", "internal/replay.TestRejectedTurnIsNone"}},
 	{"replies are kept for a stated time for retrying clients", []string{"TestUpdates", "providertest.OldAnswersAreDropped"}},
 
+	// DESIGN 8.8, sizes.
+	{"The roadmap's six (256 KiB inputs and outputs, 64 KiB signals, 1 MiB any event)", []string{"TestLimitsByDefault", "TestLargeInputs"}},
+	{"per runtime and per handle (the handle's wins); effective limit = min(configured, provider's MaxEventSize)", []string{
+		"TestLimitsOfHandles", "TestLargeInputs", "provider/postgres"}},
+	{"Checked where the value is handed over, after encoding, with a typed error that names the limit", []string{
+		"TestLimitsInOrchestrations", "TestLimitsOfClients", "TestActivityOutputOverTheLimitIsFinal"}},
+	{"providers check again as a safety net", []string{
+		"providertest.TooLargeACommitFailsAlone", "providertest.TooLargeDetailsOfABeatChangeNothing", "providertest.TooLargeATurnFailsAlone",
+		"internal/engine.TestAnEndThatTheStoreRefusesIsFinal"}},
+	{"A rejection seen by orchestration code is recorded, and limits are evaluated at first emission only, so changing one never changes a replay", []string{
+		"TestLimitsThatChangeChangeNoReplay", "internal/replay.TestRefusalsAreReplayed"}},
+	{"An orchestration's own output over the limit is a turn failure (the limit can be raised)", []string{"TestOutputOverTheLimitWaits"}},
+	{"Error details are cut at 16 KiB; a turn has a command and a byte limit", []string{"TestErrorsAreCut", "TestLimitsOfTurns", "internal/replay.TestLimitsOfATurn"}},
+	{"Sizes are histograms from which p50, p99 and max can be read", []string{"TestSizes", "internal/engine.TestSizesAreNearlyRight"}},
+
 	// DESIGN 9, traps.
 	{"Losing branches' completions are recorded and never block later deliveries", []string{"TestLateCompletion", "TestForeignCompletionsAreDropped"}},
 	{"Identity of a resumed instance (name, version, input, parent) comes from its history, never from a message", []string{"TestIdentityComesFromHistory"}},

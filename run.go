@@ -67,7 +67,10 @@ func canceledError(reason string) error {
 func (r *Run[T]) Cancel(ctx context.Context, reason string) error {
 	call := &ClientCall{Kind: CallCancel, Instance: r.t.ID}
 	err := r.c.intercept(ctx, call, func(ctx context.Context) error {
-		e := history.Event{Kind: history.CancelRequested, Text: cut(reason, maxMessage)}
+		if err := checkReason(reason); err != nil {
+			return err
+		}
+		e := history.Event{Kind: history.CancelRequested, Text: reason}
 		res, err := r.c.send(ctx, provider.Message{To: r.t, Payload: history.AppendMessage(nil, &e)})
 		if err == nil {
 			err = fromStore(res.Err)
@@ -84,7 +87,7 @@ func (r *Run[T]) Cancel(ctx context.Context, reason string) error {
 // if any, is told. It needs a store that can be inspected.
 func (r *Run[T]) Terminate(ctx context.Context, reason string) error {
 	call := &ClientCall{Kind: CallTerminate, Instance: r.t.ID}
-	err := r.c.intercept(ctx, call, func(ctx context.Context) error { return r.terminate(ctx, cut(reason, maxMessage)) })
+	err := r.c.intercept(ctx, call, func(ctx context.Context) error { return r.terminate(ctx, reason) })
 	if err != nil {
 		return fmt.Errorf("terminate instance %q: %w", r.t.ID, err)
 	}
@@ -92,6 +95,9 @@ func (r *Run[T]) Terminate(ctx context.Context, reason string) error {
 }
 
 func (r *Run[T]) terminate(ctx context.Context, reason string) error {
+	if err := checkReason(reason); err != nil {
+		return err
+	}
 	store, err := r.c.inspector()
 	if err != nil {
 		return err

@@ -49,10 +49,10 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 		}
 	}
 	e.Register(nil, builtin())
-	return &Runtime{engine: e, env: newEnvironment(e.Client(), &o), gated: o.SuspendIncompatible, names: map[string]bool{}}, nil
+	return &Runtime{engine: e, env: newEnvironment(e, &o), gated: o.SuspendIncompatible, names: map[string]bool{}}, nil
 }
 
-func newEnvironment(c *engine.Client, o *Options) *environment {
+func newEnvironment(e *engine.Engine, o *Options) *environment {
 	env := &environment{logger: o.Logger, codec: custom(o.Codec)}
 	if c, ok := o.Codec.(interface{ Same(a, b []byte) bool }); ok {
 		env.same = c.Same
@@ -63,7 +63,13 @@ func newEnvironment(c *engine.Client, o *Options) *environment {
 	env.orchestrations = wrappers(o.Interceptors, func(i *Interceptor) func(*Context, InstanceInfo, func(*Context) error) error {
 		return i.Orchestration
 	})
-	env.client = newClient(c, ClientOptions{Codec: o.Codec, Interceptors: o.Interceptors})
+	env.bounds = newBounds(o.Limits, nil)
+	var c *engine.Client
+	if e != nil {
+		c = e.Client()
+		env.bounds = newBounds(o.Limits, e.Sizes()).stored(e.MaxEventSize())
+	}
+	env.client = newClient(c, ClientOptions{Codec: o.Codec, Interceptors: o.Interceptors}, env.bounds)
 	return env
 }
 
@@ -73,9 +79,20 @@ type environment struct {
 	codec  Codec                  // nil: the default
 	same   func(a, b []byte) bool // the codec's, or nil
 	client *Client
+	bounds *bounds
 	// Of the interceptors, with the first as the outermost.
 	activities     []wrapper[context.Context, ActivityInfo]
 	orchestrations []wrapper[*Context, InstanceInfo]
+}
+
+// within returns an environment with the limits of a handle.
+func (env *environment) within(own *Limits) *environment {
+	if own == nil {
+		return env
+	}
+	n := *env
+	n.bounds = env.bounds.over(own)
+	return &n
 }
 
 // moduleVersion is the version of durango built into the program, or empty.

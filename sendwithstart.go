@@ -30,11 +30,11 @@ func SendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o O
 
 func sendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o Orchestration[In, Out], in *In, signal Signal[T], v *T, header map[string]string) (*Run[Out], error) {
 	d := o.d.or()
-	n, err := newInstance(s.client().codecOf(), d, id, in, header)
+	n, err := newInstance(ctx, s.client(), d, id, in, header)
 	if err != nil {
 		return nil, err
 	}
-	e, err := signal.event(s.client().codecOf(), id, v)
+	e, err := signal.toSend(ctx, s.client(), id, v)
 	if err != nil {
 		return nil, err
 	}
@@ -45,10 +45,10 @@ func sendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o O
 	n.With = []provider.Message{m}
 	res, err := s.create(ctx, n)
 	if err == nil && !errors.Is(res.Err, provider.ErrAlreadyExists) {
-		err = res.Err
+		err = s.client().sizeError(ctx, res.Err, &sizedOrchestrationInput, d.name, len(n.Start))
 	}
 	if err == nil && len(res.Sent) > 0 {
-		err = res.Sent[0].Err
+		err = s.client().sizeError(ctx, res.Sent[0].Err, &sizedSignal, signal.Name(), len(m.Payload))
 	}
 	if err != nil {
 		return nil, fromStore(err)

@@ -106,7 +106,7 @@ func (s Signal[T]) Send(ctx context.Context, to Sender, instance string, v T) er
 }
 
 func (s Signal[T]) send(ctx context.Context, to Sender, instance string, v *T) error {
-	e, err := s.event(to.client().codecOf(), instance, v)
+	e, err := s.toSend(ctx, to.client(), instance, v)
 	if err != nil {
 		return err
 	}
@@ -114,9 +114,21 @@ func (s Signal[T]) send(ctx context.Context, to Sender, instance string, v *T) e
 		To: provider.Target{ID: instance}, ID: s.id, Payload: history.AppendMessage(nil, &e),
 	})
 	if err == nil {
-		err = fromStore(res.Err)
+		err = fromStore(to.client().sizeError(ctx, res.Err, &sizedSignal, s.Name(), len(e.Payload)))
 	}
 	return err
+}
+
+// toSend is what a client sends.
+func (s Signal[T]) toSend(ctx context.Context, c *Client, instance string, v *T) (history.Event, error) {
+	e, err := s.event(c.codecOf(), instance, v)
+	if err == nil && s.id != "" {
+		err = checkText("message ID", s.id, MaxIDLength)
+	}
+	if err == nil {
+		err = c.fits(ctx, &sizedSignal, s.d.name, s.d.limits, len(e.Payload))
+	}
+	return e, err
 }
 
 // SendFrom sends a signal from an orchestration; it goes out with the turn.
@@ -131,6 +143,9 @@ func (s Signal[T]) SendFrom(ctx *Context, instance string, v T) (refused *Future
 	}
 	if err == nil {
 		err = ctx.Err()
+	}
+	if err == nil {
+		err = ctx.fits(&sizedSignal, s.d.name, s.d.limits, len(e.Payload))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("send signal %q to instance %q: %w", s.Name(), cut(instance, 64), err)

@@ -73,6 +73,12 @@ func (u Update[In, Out]) Handle(ctx *Context, fn func(*Context, In) (Out, error)
 		if err == nil {
 			answer.Payload, err = encodeCall(x.codec, "answer of update", d.name, &out)
 		}
+		if err == nil {
+			err = inner.fits(&sizedAnswer, d.name, d.limits, len(answer.Payload))
+		}
+		if err != nil {
+			answer.Payload = nil
+		}
 		answer.Failure = toFailure(x.codec, err)
 		inner.scope.Emit(answer)
 		inner.scope.Close()
@@ -119,12 +125,15 @@ func (u Update[In, Out]) call(ctx context.Context, c *Client, instance string, i
 	if err != nil {
 		return out, err
 	}
+	if err := c.fits(ctx, &sizedRequest, d.name, d.limits, len(payload)); err != nil {
+		return out, err
+	}
 	request := history.Event{Kind: history.UpdateRequested, Name: d.name, Text: id, Payload: payload}
 	f, err := c.request(ctx, provider.Message{
 		To: provider.Target{ID: instance}, ID: "durango/update/" + id, Payload: history.AppendMessage(nil, &request),
 	}, id)
 	if err != nil {
-		return out, err
+		return out, c.sizeError(ctx, err, &sizedRequest, d.name, len(payload))
 	}
 	if !f.Found {
 		return out, ErrNotRunning

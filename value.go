@@ -23,7 +23,7 @@ func NewValue[T any](name string) Value[T] { return Value[T]{declare("value", na
 func (v Value[T]) Name() string { return v.d.or().name }
 
 // Set gives the value of this instance a new content. Others see it when the
-// turn has been committed. The error is of a content that cannot be encoded.
+// turn has been committed. The error is of a content that cannot be encoded, or is too large.
 func (v Value[T]) Set(ctx *Context, content T) error {
 	d := v.d.or()
 	if d.problem != nil {
@@ -32,6 +32,9 @@ func (v Value[T]) Set(ctx *Context, content T) error {
 	payload, err := encodeCall(ctx.x.codec, "content of value", d.name, &content)
 	if err != nil {
 		return err
+	}
+	if err := ctx.fits(&sizedValue, d.name, ctx.x.own, len(payload)); err != nil {
+		return fmt.Errorf("set value %q: %w", d.name, err)
 	}
 	ctx.scope.Emit(history.Event{Kind: history.ValueSet, Name: d.name, Payload: payload})
 	return nil

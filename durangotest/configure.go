@@ -12,7 +12,7 @@ func (e *Env) Configure(change func(*durango.Options)) {
 	change(&f.options)
 	f.halt()
 	e.client = durango.NewClientWith(e.world, durango.ClientOptions{
-		Codec: f.options.Codec, Interceptors: f.options.Interceptors,
+		Codec: f.options.Codec, Interceptors: f.options.Interceptors, Limits: f.options.Limits,
 	})
 	<-f.lock
 	e.world.change()

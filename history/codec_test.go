@@ -111,7 +111,7 @@ func TestRefused(t *testing.T) {
 		{"kind between deliveries and commands", message(50, 0), history.ErrUnknownFormat},
 		{"kind after the last delivery", message(int(history.UpdateRequested)+1, 0), history.ErrUnknownFormat},
 		{"kind 255", message(255, 0), history.ErrUnknownFormat},
-		{"kind after the last command that ends nothing", message(int(history.PatchMarked)+1, 0), history.ErrUnknownFormat},
+		{"kind after the last command that ends nothing", message(int(history.CallRefused)+1, 0), history.ErrUnknownFormat},
 		{"next field of an event", message(4, uint64(1<<18)), history.ErrUnknownFormat},
 		{"last field of an event", message(4, uint64(1<<63)), history.ErrUnknownFormat},
 		{"mask of more than 64 bits", append(message(4), 255, 255, 255, 255, 255, 255, 255, 255, 255, 2), history.ErrCorrupt},

@@ -89,6 +89,11 @@ const (
 	// PatchMarked says that the code took the newer branch of the patch Name.
 	// It has no number, so that a program that no longer asks can skip it.
 	PatchMarked Kind = 112
+	// CallRefused says that a call was refused before it asked for anything,
+	// because what it was given is too large: Name (whose call it was), Text
+	// (what it gave), Failure. The code got the failure as the call's error, and
+	// a replay gives it again whatever the limits are by then.
+	CallRefused Kind = 113
 
 	// Completed ends the execution: Payload is the output.
 	Completed Kind = 120
@@ -105,7 +110,7 @@ const (
 var kindNames = map[Kind]string{
 	Started: "Started", ActivityCompleted: "ActivityCompleted", ActivityFailed: "ActivityFailed",
 	ValueCarried: "ValueCarried", UpdateRequested: "UpdateRequested", ValueSet: "ValueSet",
-	ValueCleared: "ValueCleared", UpdateAnswered: "UpdateAnswered", PatchMarked: "PatchMarked",
+	ValueCleared: "ValueCleared", UpdateAnswered: "UpdateAnswered", PatchMarked: "PatchMarked", CallRefused: "CallRefused",
 	TimerFired: "TimerFired", SignalReceived: "SignalReceived", ChildCompleted: "ChildCompleted",
 	ChildFailed: "ChildFailed", CancelRequested: "CancelRequested", SignalRefused: "SignalRefused",
 	ActivityScheduled: "ActivityScheduled", TimerSet: "TimerSet", ChildStarted: "ChildStarted",
@@ -130,7 +135,7 @@ func (k Kind) Delivery() bool { return k >= Started && k <= UpdateRequested }
 
 // Command reports whether k records something that the code asked for.
 func (k Kind) Command() bool {
-	return k >= ActivityScheduled && k <= PatchMarked || k.Terminal()
+	return k >= ActivityScheduled && k <= CallRefused || k.Terminal()
 }
 
 // Terminal reports whether k ends an execution.

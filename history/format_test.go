@@ -66,6 +66,10 @@ func TestEventString(t *testing.T) {
 		{history.Event{Kind: history.ValueCleared, Seq: 3, Name: "stage"}, `ValueCleared #3 "stage"`},
 		{history.Event{Kind: history.PatchMarked, Name: "ship-by-air"}, `PatchMarked "ship-by-air"`},
 		{
+			history.Event{Kind: history.CallRefused, Seq: 5, Name: "ship", Text: "activity input", Failure: &history.Failure{Code: "busy"}},
+			`CallRefused #5 "ship" text="activity input" failure={busy ""}`,
+		},
+		{
 			history.Event{Kind: history.UpdateRequested, Name: "reprice", Text: "r-5", Payload: []byte("[1]")},
 			`UpdateRequested "reprice" text="r-5" input=[1]`,
 		},

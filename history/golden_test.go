@@ -259,6 +259,10 @@ func goldenCases() []goldenCase {
 		{"", history.Event{Kind: history.ValueCleared, Seq: 14, Name: "stage"}},
 		{"", history.Event{Kind: history.UpdateAnswered, Seq: 15, Name: "reprice", Text: "r-5", Payload: payload}},
 		{"", history.Event{Kind: history.PatchMarked, Name: "ship-by-air"}},
+		{"", history.Event{
+			Kind: history.CallRefused, Seq: 16, Name: "charge-card", Text: "activity input",
+			Failure: &history.Failure{Code: "durango/too-large", Message: "too large", Detail: []byte(`{"size":300000}`)},
+		}},
 		{"update-refused", history.Event{
 			Kind: history.UpdateAnswered, Seq: 15, Name: "reprice", Text: "r-6",
 			Failure: &history.Failure{Code: "too-late", Message: "shipped", RetryAfter: 90e9},

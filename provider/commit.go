@@ -31,6 +31,11 @@ func (c *Commit) Check(row *Instance) error {
 	return fmt.Errorf("%w: commit of %s: %s", ErrInvalid, row.ID, why)
 }
 
+// MaxTurnEvents is how many times MaxEventSize the events of a turn may have
+// in bytes: what a turn may take and ask for, and one payload of any size beside
+// each.
+const MaxTurnEvents = 8
+
 // Payloads yields everything that MaxEventSize bounds, piece by piece. The
 // events of a turn are many payloads, and not among them.
 func (c *Commit) Payloads(yield func([]byte) bool) {

@@ -245,7 +245,7 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 		e.metrics.turns.Add(1)
 		x.nextTurn++
 		x.fault = nil
-		x.events += int64(s.record.Deliveries + s.record.Commands)
+		e.grow(x, int64(s.record.Deliveries+s.record.Commands))
 		x.lastTime = s.record.Time
 		x.first = nil
 	}

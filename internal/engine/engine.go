@@ -51,6 +51,7 @@ type Engine struct {
 	timers  timers
 	client  *Client
 	metrics counters
+	sizes   Sizes
 
 	commits  *batcher[*execution]
 	loads    *batcher[*execution]
@@ -113,8 +114,8 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 		vouching:       make(chan struct{}, 1),
 		hot:            list.New(),
 	}
-	if d.MaxEventSize > 0 && (e.o.MaxEventSize == 0 || d.MaxEventSize < e.o.MaxEventSize) {
-		e.o.MaxEventSize = d.MaxEventSize
+	if d.MaxEventSize > 0 {
+		e.o.MaxTurnBytes = min(e.o.MaxTurnBytes, 3*d.MaxEventSize)
 	}
 	e.definitions.Store(new([]provider.Definition))
 	e.clock.set(d.Now)
@@ -127,6 +128,9 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 	e.alone.Store(true)
 	return e, nil
 }
+
+// MaxEventSize is the largest payload that the store takes, in bytes; zero: any.
+func (e *Engine) MaxEventSize() int { return e.desc.MaxEventSize }
 
 // Client returns a client with the short way to this node.
 func (e *Engine) Client() *Client { return e.client }

@@ -236,10 +236,16 @@ func (e *Engine) finished(group []provider.TaskFinish, errs []error, unknown boo
 	again := false
 	e.mu.Lock()
 	for i := range group {
-		delete(e.held, group[i].TaskRef)
+		if !errors.Is(errs[i], provider.ErrTooLarge) {
+			delete(e.held, group[i].TaskRef)
+		}
 	}
 	e.mu.Unlock()
 	for i := range group {
+		if errors.Is(errs[i], provider.ErrTooLarge) && !group[i].Park {
+			e.endTooLarge(&group[i])
+			continue
+		}
 		if group[i].Park {
 			if unknown && errors.Is(errs[i], provider.ErrStale) {
 				errs[i] = nil
@@ -262,3 +268,24 @@ func (e *Engine) finished(group []provider.TaskFinish, errs []error, unknown boo
 		poke(e.wake)
 	}
 }
+
+// endTooLarge has a task fail whose end the store does not take. Left alone it
+// would be tried again, and end the same way, for ever. It does not get here as
+// long as results are measured where they are made.
+func (e *Engine) endTooLarge(f *provider.TaskFinish) {
+	size := len(f.Message) + len(f.Failure) + len(f.Details)
+	e.o.Logger.Error("the end of a task is too large for the store", "instance", int64(f.Instance), "bytes", size)
+	if f.Failure == nil && f.Details == nil && size <= maxEnd {
+		e.mu.Lock() // not even that
+		delete(e.held, f.TaskRef)
+		e.mu.Unlock()
+		return
+	}
+	answer := history.Event{Kind: history.ActivityFailed, Ref: f.Command, Attempt: number(f.Attempt), Failure: &history.Failure{
+		Code: CodeTooLarge, Final: true, Message: fmt.Sprintf("its end takes %d bytes, more than the store does", size),
+	}}
+	e.finishes.add(provider.TaskFinish{TaskRef: f.TaskRef, Message: history.AppendMessage(nil, &answer)})
+}
+
+// maxEnd is what the end of a task takes that failed for being too large.
+const maxEnd = 200

@@ -141,7 +141,7 @@ func (e *Engine) extend(ctx context.Context, node provider.NodeKey) error {
 	e.mu.Lock()
 	batch := make([]provider.TaskBeat, 0, len(e.held))
 	for ref, t := range e.held {
-		batch = append(batch, provider.TaskBeat{TaskRef: ref, Details: t.news()})
+		batch = append(batch, provider.TaskBeat{TaskRef: ref, Details: e.fitting(t.news())})
 	}
 	e.mu.Unlock()
 	if len(batch) == 0 {
@@ -171,6 +171,16 @@ func (e *Engine) extend(ctx context.Context, node provider.NodeKey) error {
 		}
 	}
 	return nil
+}
+
+// fitting returns details that the store takes: one that did not would keep
+// it from hearing of all the others.
+func (e *Engine) fitting(details []byte) []byte {
+	if e.desc.MaxEventSize > 0 && len(details) > e.desc.MaxEventSize {
+		e.o.Logger.Error("heartbeat details are too large for the store", "bytes", len(details), "limit", e.desc.MaxEventSize)
+		return nil
+	}
+	return details
 }
 
 // bury declares a node dead and returns what it had to the pool.

@@ -48,8 +48,15 @@ type Options struct {
 	// Policy says what becomes of an instance whose turns fail again and again.
 	// Default: 5 failures with an hour between two at most, Suspend, 30 s.
 	Policy Policy
-	// MaxHistory bounds the events of one execution. Default 100,000.
-	MaxHistory int64
+	// MaxHistory bounds the events of one execution; one that reaches WarnHistory
+	// is mentioned in the log. Default 100,000 and 10,000; a negative
+	// WarnHistory: none is.
+	MaxHistory  int64
+	WarnHistory int64
+	// MaxTurnCommands and MaxTurnBytes bound what a turn may ask for; see
+	// replay.Limits. Default 10,000 and 32 MiB, or three times the largest payload
+	// of the store if that is less.
+	MaxTurnCommands, MaxTurnBytes int
 	// DrainTimeout bounds how long a stopping node waits for activities that
 	// do not heed their context. Default 10 s.
 	DrainTimeout time.Duration
@@ -58,8 +65,6 @@ type Options struct {
 	// negative MaxSessions: none.
 	MaxSessions int
 	SessionIdle time.Duration
-	// MaxEventSize is the largest payload; zero means the store's limit.
-	MaxEventSize int
 
 	// minAhead is how many commits make a group that is written ahead
 	// (provider.Pipeliner): a change of goroutine costs more than a few are worth.
@@ -108,6 +113,11 @@ func (o Options) withDefaults() Options {
 	if o.MaxHistory == 0 {
 		o.MaxHistory = 100_000
 	}
+	if o.WarnHistory == 0 {
+		o.WarnHistory = 10_000
+	}
+	def(&o.MaxTurnCommands, 10_000)
+	def(&o.MaxTurnBytes, 32<<20)
 	def(&o.MaxSessions, 100)
 	def(&o.minAhead, 8)
 	defd(&o.SessionIdle, 5*time.Minute)

@@ -57,13 +57,14 @@ func (e *Engine) prepareTurn(x *execution, now, read int64, commands []history.E
 	s := &x.turn
 	c := e.reset(x, read)
 	s.buf = history.AppendTurn(s.buf[:0], s.events, commands)
-	if limit := e.o.MaxEventSize; limit > 0 && len(s.buf) > limit {
+	if limit := provider.MaxTurnEvents * e.desc.MaxEventSize; limit > 0 && len(s.buf) > limit {
 		return &limitError{fmt.Sprintf("turn %d takes %d bytes, the store's limit is %d", x.nextTurn, len(s.buf), limit)}
 	}
 	last := len(commands) - 1
 	if n := x.events + int64(len(s.events)+len(commands)); n > e.o.MaxHistory && (last < 0 || !commands[last].Kind.Terminal()) {
 		return &limitError{fmt.Sprintf("the history of execution %d would have %d events, the limit is %d; continue as new before", x.generation, n, e.o.MaxHistory)}
 	}
+	e.measure(x, commands)
 	s.record = provider.Turn{
 		Number: x.nextTurn, Execution: x.generation, CommitID: c.CommitID, Time: now,
 		Deliveries: len(s.events), Commands: len(commands), Events: s.buf,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/durango-go/durango/history"
@@ -107,6 +108,7 @@ func classify(err error) (kind, at string) {
 	var misuse *replay.MisuseError
 	var stuck *stuckError
 	var limit *limitError
+	var code *replay.LimitError
 	switch {
 	case errors.As(err, &difference):
 		return kindNondeterminism, place(difference.At)
@@ -122,6 +124,8 @@ func classify(err error) (kind, at string) {
 		return kindUndecodable, ""
 	case errors.As(err, &stuck):
 		return kindStuck, place(replay.UserFrame([]byte(stuck.stacks)))
+	case errors.As(err, &code):
+		return kindLimit, place(code.At)
 	case errors.As(err, &limit), errors.Is(err, provider.ErrTooLarge):
 		return kindLimit, ""
 	case errors.Is(err, errCrashed):
@@ -238,8 +242,9 @@ func failureText(err error) string {
 	if errors.As(err, &differs) && differs.Explanation != nil {
 		text += "\n\n" + differs.Explanation.Text
 	}
+	const mark = " … (cut)"
 	if len(text) > limit {
-		text = text[:limit] + " … (cut)"
+		text = strings.ToValidUTF8(text[:limit-len(mark)], "") + mark
 	}
 	if text == "" {
 		text = "the turn failed without a message"

@@ -129,6 +129,7 @@ func TestASuspectThatSucceedsIsForgotten(t *testing.T) {
 func TestFingerprints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.Open()
+		store.MaxEventSize = 1000
 		hang := make(chan struct{})
 		defer close(hang)
 		codes := codeMap{
@@ -148,7 +149,7 @@ func TestFingerprints(t *testing.T) {
 			},
 			"large": func(*replay.Machine, *history.Event) history.Event { return completed(strings.Repeat("x", 2000)) },
 		}
-		o := Options{Policy: Policy{MaxFailures: 2}, MaxEventSize: 1000, TurnTimeout: time.Second, DrainTimeout: time.Millisecond}
+		o := Options{Policy: Policy{MaxFailures: 2}, TurnTimeout: time.Second, DrainTimeout: time.Millisecond}
 		n := start(t, store, o, codes, nil)
 		for name, want := range map[string]string{
 			"panics": "panic engine/quarantine_test.go:", "stuck": "stuck ", "misuse": "misuse engine/quarantine_test.go:", "large": "limit large",

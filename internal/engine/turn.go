@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -243,8 +244,14 @@ func (e *Engine) deliveries(x *execution) (read int64, err error) {
 	if len(s.taken) > 1 {
 		seen = make(map[int64]bool, len(s.taken))
 	}
+	bytes := 0
 	for i := range s.taken {
 		d := &s.taken[i]
+		if bytes >= e.o.MaxTurnBytes {
+			x.putBack(i)
+			break
+		}
+		bytes += len(d.event.Payload)
 		if d.mail > 0 {
 			read = d.mail
 		}
@@ -272,6 +279,21 @@ func (e *Engine) deliveries(x *execution) (read int64, err error) {
 	return read, nil
 }
 
+// putBack leaves what was taken, from the i-th on, to the next turn.
+func (x *execution) putBack(i int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := &x.turn
+	for j := range s.taken[i:] {
+		if s.taken[i+j].mail == 0 {
+			x.unrecorded++
+		}
+	}
+	x.inbox = slices.Concat(s.taken[i:], x.inbox)
+	clear(s.taken[i:])
+	s.taken = s.taken[:i]
+}
+
 // begin chooses the version of a new execution and makes its machine.
 func (e *Engine) begin(x *execution, started *history.Event) error {
 	o := e.resolve(started.Name, started.Version)
@@ -287,5 +309,6 @@ func (e *Engine) begin(x *execution, started *history.Event) error {
 		x.parent = provider.ParentLink{Key: provider.Key(p.Key), ID: p.ID, Execution: p.Execution, Command: p.Seq}
 	}
 	x.machine = replay.New(o.Code)
+	x.machine.Limits = replay.Limits{Commands: e.o.MaxTurnCommands, Bytes: e.o.MaxTurnBytes}
 	return nil
 }

@@ -24,6 +24,7 @@ func (m *Machine) Emit(cmd history.Event) *Op { return m.root.Emit(cmd) }
 func (s *Scope) Emit(cmd history.Event) *Op {
 	m := s.m
 	m.enter()
+	m.bound(len(cmd.Payload))
 	s = s.live()
 	switch cmd.Kind {
 	case history.ActivityScheduled, history.TimerSet, history.ChildStarted, history.SignalSent:
@@ -57,6 +58,7 @@ func (m *Machine) Record(name string, fn func() []byte) []byte {
 	if !m.replaying {
 		cmd.Payload = m.compute(fn)
 	}
+	m.bound(len(cmd.Payload))
 	return m.mustRecord(&cmd).Payload
 }
 
@@ -74,7 +76,11 @@ func (m *Machine) compute(fn func() []byte) []byte {
 			value = r
 		}
 		p := coro.Capture(value)
-		m.fail(&PanicError{Value: p.Value, Stack: p.Stack})
+		if l, ok := p.Value.(*LimitError); ok {
+			m.fail(&LimitError{Err: l.Err, At: userLine()})
+		} else {
+			m.fail(&PanicError{Value: p.Value, Stack: p.Stack})
+		}
 		m.stop()
 	}()
 	b := fn()
@@ -122,8 +128,11 @@ func (m *Machine) record(cmd *history.Event) *history.Event {
 func same(rec, cmd *history.Event) bool {
 	return rec.Kind == cmd.Kind && rec.Seq == cmd.Seq && rec.Name == cmd.Name && rec.Ref == cmd.Ref &&
 		rec.Target == cmd.Target && rec.Pool == cmd.Pool && rec.Session == cmd.Session &&
-		rec.Detached == cmd.Detached && (rec.Kind != history.UpdateAnswered || rec.Text == cmd.Text)
+		rec.Detached == cmd.Detached && (!identifying(rec.Kind) || rec.Text == cmd.Text)
 }
+
+// identifying reports whether the text of a command says which one it is.
+func identifying(k history.Kind) bool { return k == history.UpdateAnswered || k == history.CallRefused }
 
 // alike reports whether the rest is equal too, as far as people may want to
 // know of it.

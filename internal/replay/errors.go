@@ -69,6 +69,18 @@ func (e *UndecodableError) Error() string { return e.Err.Error() }
 // Unwrap returns the decoder's error.
 func (e *UndecodableError) Unwrap() error { return e.Err }
 
+// LimitError is a limit that the code went beyond, and that fails the turn. The
+// code may panic with one.
+type LimitError struct {
+	Err error
+	At  string // file and line of the user's code, unless it panicked
+}
+
+func (e *LimitError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what the limit's error is.
+func (e *LimitError) Unwrap() error { return e.Err }
+
 // MisuseError is a use of the machine from where it must not be used.
 type MisuseError struct {
 	What string
@@ -93,8 +105,11 @@ func describe(e *history.Event) string {
 			fmt.Fprintf(&b, " %s %q", f.label, f.value)
 		}
 	}
-	if e.Kind == history.UpdateRequested || e.Kind == history.UpdateAnswered {
+	switch e.Kind {
+	case history.UpdateRequested, history.UpdateAnswered:
 		fmt.Fprintf(&b, " request %q", e.Text)
+	case history.CallRefused:
+		fmt.Fprintf(&b, " for its %s", e.Text)
 	}
 	if e.Ref != 0 {
 		fmt.Fprintf(&b, " of command %d", e.Ref)

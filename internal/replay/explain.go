@@ -371,7 +371,7 @@ func (tr *trace) alike(other *trace) bool {
 // number stands for itself only before the difference, so it is left out.
 func identity(e *history.Event) string {
 	k := fmt.Sprintf("%d %q %q %q %q %v", e.Kind, e.Name, e.Target, e.Pool, e.Session, e.Detached)
-	if e.Kind == history.UpdateAnswered {
+	if identifying(e.Kind) {
 		k += e.Text
 	}
 	return k

@@ -27,6 +27,8 @@ type Machine struct {
 	// as those of an encoding that is never the same twice. The code may set it
 	// before it emits.
 	Same func(a, b []byte) bool
+	// Limits of a turn.
+	Limits Limits
 
 	code  Code
 	guard coro.Guard
@@ -34,6 +36,10 @@ type Machine struct {
 	turn int64 // number of the current turn
 	now  int64
 	seq  int64 // of the last command
+	// length counts the events of the turns before this one, grown also its own,
+	// once it is over.
+	length, grown int64
+	emitted       int // bytes of payloads, by the live turn
 
 	replaying bool
 	recorded  []history.Event // commands of the turn being replayed
@@ -104,6 +110,7 @@ func (m *Machine) Replay(t *history.Turn) error {
 		m.differ(nil)
 	}
 	m.recorded = nil
+	m.grown += int64(len(t.Deliveries) + len(t.Commands))
 	return m.err
 }
 
@@ -127,6 +134,7 @@ func (m *Machine) Turn(now int64, deliveries []history.Event) ([]history.Event, 
 	if n := len(m.rejected); n > 0 && n == len(deliveries) {
 		m.turn, m.now = turn, at
 	}
+	m.grown += int64(len(deliveries) - len(m.rejected) + len(m.commands))
 	return m.commands, nil
 }
 
@@ -151,6 +159,7 @@ const keepRoom = 256
 
 func (m *Machine) begin(turn, now int64) {
 	m.turn, m.now, m.rejected = turn, now, nil
+	m.length, m.emitted = m.grown, 0
 	clear(m.commands)
 	m.commands = m.commands[:0]
 	if cap(m.commands) > keepRoom {

@@ -71,7 +71,12 @@ func (m *Machine) end(t *Task) {
 	if err := t.co.Err(); err != nil {
 		var p *coro.PanicError
 		errors.As(err, &p)
-		m.fail(&PanicError{Value: p.Value, Stack: p.Stack})
+		panicked := &PanicError{Value: p.Value, Stack: p.Stack}
+		if l, ok := p.Value.(*LimitError); ok {
+			m.fail(&LimitError{Err: l.Err, At: panicked.At()})
+		} else {
+			m.fail(panicked)
+		}
 		return
 	}
 	m.wakeAll(&t.subs)

@@ -313,7 +313,7 @@ func format(e *history.Event) string {
 	if e.Payload != nil {
 		s += fmt.Sprintf(" payload %q", e.Payload)
 	}
-	if e.Text != "" && e.Kind != history.UpdateAnswered && e.Kind != history.UpdateRequested {
+	if e.Text != "" && !identifying(e.Kind) && e.Kind != history.UpdateRequested {
 		s += fmt.Sprintf(" text %q", e.Text)
 	}
 	if e.Failure != nil {

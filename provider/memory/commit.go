@@ -91,7 +91,7 @@ func (s *Store) check(in *instance, c *provider.Commit) error {
 			return fmt.Errorf("%w: key of the child %s", provider.ErrAlreadyExists, child.ID)
 		}
 	}
-	large := false
+	large := s.MaxEventSize > 0 && c.Turn != nil && len(c.Turn.Events) > provider.MaxTurnEvents*s.MaxEventSize
 	for payload := range c.Payloads {
 		large = large || s.tooLarge(payload)
 	}

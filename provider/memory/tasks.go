@@ -150,6 +150,11 @@ func (s *Store) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []
 	defer s.mu.Unlock()
 	held := make([]bool, len(batch))
 	for i := range batch {
+		if s.tooLarge(batch[i].Details) {
+			return nil, provider.ErrTooLarge
+		}
+	}
+	for i := range batch {
 		t := s.held(node, batch[i].TaskRef)
 		held[i] = t != nil
 		if t != nil && batch[i].Details != nil {

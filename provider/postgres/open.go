@@ -107,7 +107,7 @@ const (
 	// that a group of large ones fits into its memory.
 	maxEventSize = 16 << 20
 	// maxTurnSize bounds the events of a turn, which are many payloads.
-	maxTurnSize = 8 * maxEventSize
+	maxTurnSize = provider.MaxTurnEvents * maxEventSize
 )
 
 func (o Options) withDefaults() (Options, error) {

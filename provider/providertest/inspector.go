@@ -338,7 +338,28 @@ var limitCases = []testCase{
 			"reply":   func(c *provider.Commit, p []byte) { c.Replies = []provider.Reply{{ID: "r", Payload: p}} },
 			"outcome": func(c *provider.Commit, p []byte) { c.Status, c.Outcome = provider.Completed, p },
 			"task":    func(c *provider.Commit, p []byte) { c.Tasks = []provider.NewTask{{Command: 1, Name: "n", Payload: p}} },
+			"failure of a task": func(c *provider.Commit, p []byte) {
+				c.Tasks = []provider.NewTask{{Command: 1, Name: "n", Failure: p}}
+			},
+			"details of a task": func(c *provider.Commit, p []byte) {
+				c.Tasks = []provider.NewTask{{Command: 1, Name: "n"}, {Command: 2, Name: "n", Details: p}}
+			},
 			"message": func(c *provider.Commit, p []byte) { c.Messages = []provider.Message{to(friend, string(p))} },
+			"refusal of a message": func(c *provider.Commit, p []byte) {
+				m := to(friend, "hello")
+				m.Refusal = p
+				c.Messages = []provider.Message{m}
+			},
+			"notice of a termination": func(c *provider.Commit, p []byte) {
+				m := to(h.fresh("ended by "+itoa(int(c.Key))), "out")
+				m.Terminate, m.Notify = true, p
+				c.Messages = []provider.Message{m}
+			},
+			"refusal of a child": func(c *provider.Commit, p []byte) {
+				child := draft("refused child of " + itoa(int(c.Key)))
+				child.Refusal = p
+				c.Children = []provider.NewInstance{child}
+			},
 			"child": func(c *provider.Commit, p []byte) {
 				child := draft("child of " + itoa(int(c.Key)))
 				child.Start = p
@@ -361,10 +382,58 @@ var limitCases = []testCase{
 		big, fits := h.sizes()
 		node := h.join()
 		key, task := h.working(node, "a", 4)
-		h.is(h.finish(node, provider.TaskFinish{TaskRef: task.Ref(), Message: big}), provider.ErrTooLarge, "finish")
-		h.same("still held", h.extend(node, provider.TaskBeat{TaskRef: task.Ref()}), true)
+		for name, f := range map[string]provider.TaskFinish{
+			"finish": {Message: big}, "failure": {Failure: big, VisibleAt: 5}, "details": {Details: big, VisibleAt: 5},
+		} {
+			f.TaskRef = task.Ref()
+			h.is(h.finish(node, f), provider.ErrTooLarge, name)
+			h.same("still held", h.extend(node, provider.TaskBeat{TaskRef: task.Ref()}), true)
+		}
 		h.ok(h.finish(node, provider.TaskFinish{TaskRef: task.Ref(), Message: fits}), "finish with what fits")
 		h.same("mail", len(h.mail(key)), 1)
+	}},
+	{"TooLargeDetailsOfABeatChangeNothing", func(h *harness) {
+		big, fits := h.sizes()
+		node := h.join()
+		_, a := h.working(node, "a", 1)
+		_, b := h.working(node, "b", 1)
+		_, err := h.ExtendTasks(h.ctx, node, []provider.TaskBeat{{TaskRef: a.Ref(), Details: []byte("lost")}, {TaskRef: b.Ref(), Details: big}})
+		h.is(err, provider.ErrTooLarge, "extend")
+		for _, task := range []provider.Task{a, b} {
+			kept := only(h, "tasks", h.taskRows(task.Instance))
+			h.same("details", len(kept.Details), 0)
+			h.same("holder", kept.Holder, node)
+		}
+		h.same("held", h.extend(node, provider.TaskBeat{TaskRef: b.Ref(), Details: fits}), true)
+		h.same("details that fit", len(only(h, "tasks", h.taskRows(b.Instance)).Details), len(fits))
+	}},
+	{"TooLargeATurnFailsAlone", func(h *harness) {
+		h.need(h.max > 0 && h.max <= 1<<20, "MaxEventSize to 1 MiB")
+		node := h.join()
+		bad, good := h.turn(h.owned(node, "a")), h.turn(h.owned(node, "b"))
+		bad.Turn.Events = make([]byte, provider.MaxTurnEvents*h.max+1)
+		good.Turn.Events = make([]byte, provider.MaxTurnEvents*h.max)
+		results, err := h.Commit(h.ctx, node, []provider.Commit{bad, good})
+		h.ok(err, "commit")
+		h.is(results[0].Err, provider.ErrTooLarge, "turn")
+		h.ok(results[1].Err, "turn that fits")
+		h.same("turns", len(h.turns(bad.Key)), 0)
+	}},
+	{"TooLargeAFirstTurnIsNotTaken", func(h *harness) {
+		big, fits := h.sizes()
+		node := h.join()
+		for _, payload := range [][]byte{big, fits} {
+			n := h.born("a" + itoa(len(payload)))
+			n.First.CustomStatus = payload
+			r := only(h, "results", h.createAs(node, n))
+			h.ok(r.Err, "create")
+			if len(payload) == len(big) {
+				h.is(r.First.Err, provider.ErrTooLarge, "first turn")
+				h.same("turns", len(h.turns(n.Key)), 0)
+			} else {
+				h.ok(r.First.Err, "first turn that fits")
+			}
+		}
 	}},
 }
 

@@ -97,7 +97,7 @@ func (w *writer) check(e *entry, c *provider.Commit) (invalid, err error) {
 	if err := c.Check(&e.Instance); err != nil {
 		return err, nil
 	}
-	large := c.Turn != nil && tooLarge(c.Turn.Events)
+	large := c.Turn != nil && len(c.Turn.Events) > maxTurnSize
 	for payload := range c.Payloads {
 		large = large || tooLarge(payload)
 	}

@@ -69,7 +69,9 @@ const (
 	// maxEventSize is far below SQLite's own limit of 1 GB for a value, so
 	// that one value fits in a transaction of its own without exhausting memory.
 	maxEventSize = 64 << 20
-	cacheKiB     = 64 << 10
+	// maxTurnSize bounds the events of a turn, which are many payloads.
+	maxTurnSize = provider.MaxTurnEvents * maxEventSize
+	cacheKiB    = 64 << 10
 )
 
 func (o Options) withDefaults() (Options, error) {

@@ -88,6 +88,11 @@ func heldTask(c *conn, node provider.NodeKey, ref provider.TaskRef) (*provider.T
 func (s *Store) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []provider.TaskBeat) ([]bool, error) {
 	held := make([]bool, len(batch))
 	details := slices.ContainsFunc(batch, func(b provider.TaskBeat) bool { return b.Details != nil })
+	for i := range batch {
+		if tooLarge(batch[i].Details) {
+			return nil, provider.ErrTooLarge
+		}
+	}
 	if !details {
 		err := s.read(ctx, "extend tasks", func(c *conn) error {
 			for i := range batch {
