@@ -62,7 +62,7 @@ func idle(o *idleOrders, r *idleReport) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	counting := &countingStore{Provider: st.Provider}
+	counting := &countingStore{Provider: provider.Plain(st.Provider)}
 	l := newLevels(o.Instances)
 	var entries atomic.Int64
 	n, err := startNode(ctx, counting, durango.Options{IdleRelease: o.Release}, bindWait(l, &entries))
