@@ -108,11 +108,11 @@ func (c *Client) wait(ctx context.Context, t provider.Target) (provider.Outcome,
 	return o, fromStore(err)
 }
 
-func (c *Client) inspector() (provider.Inspector, error) {
+func (c *Client) inspector(ctx context.Context) (provider.Inspector, error) {
 	if c == nil {
 		return nil, errNoClient
 	}
-	i, err := c.c.Inspector()
+	i, err := c.c.Inspector(ctx)
 	return i, fromStore(err)
 }
 

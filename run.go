@@ -92,7 +92,7 @@ func (r *Run[T]) Terminate(ctx context.Context, reason string) error {
 }
 
 func (r *Run[T]) terminate(ctx context.Context, reason string) error {
-	store, err := r.c.inspector()
+	store, err := r.c.inspector(ctx)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ type RunInfo struct {
 
 // Status describes the instance. It needs a store that can be inspected.
 func (r *Run[T]) Status(ctx context.Context) (RunInfo, error) {
-	store, err := r.c.inspector()
+	store, err := r.c.inspector(ctx)
 	if err != nil {
 		return RunInfo{}, fmt.Errorf("status of instance %q: %w", r.t.ID, err)
 	}

@@ -93,6 +93,9 @@ func (c *Client) Wait(ctx context.Context, t provider.Target) (provider.Outcome,
 }
 
 func (c *Client) outcome(ctx context.Context, t provider.Target) (provider.Outcome, error) {
+	if _, err := c.Contract(ctx); err != nil {
+		return provider.Outcome{}, err
+	}
 	o, err := retryOne(ctx, func() ([]provider.Outcome, error) { return c.store.Outcomes(ctx, []provider.Target{t}) })
 	if err == nil && o.Status == 0 {
 		err = provider.ErrNotFound
@@ -102,6 +105,9 @@ func (c *Client) outcome(ctx context.Context, t provider.Target) (provider.Outco
 
 // Look reads one thing that an instance has published.
 func (c *Client) Look(ctx context.Context, l provider.Lookup) (provider.Finding, error) {
+	if _, err := c.Contract(ctx); err != nil {
+		return provider.Finding{}, err
+	}
 	f, err := retryOne(ctx, func() ([]provider.Finding, error) { return c.store.Lookup(ctx, []provider.Lookup{l}) })
 	if err == nil {
 		err = f.Err

@@ -37,13 +37,11 @@ func (c *Client) watch() {
 	defer hints.Wait()
 	defer cancel()
 	slowest := watchMax
+	if known := c.contract.Load(); known != nil && known.Store.Capabilities.Watch {
+		slowest = watchMaxHint
+	}
 	if c.e == nil { // a node watches already, and passes the hint on
 		hints.Go(func() { _ = c.store.Watch(ctx, func() { poke(c.hint) }) })
-		if d, err := c.store.Describe(ctx); err == nil && d.Capabilities.Watch {
-			slowest = watchMaxHint
-		}
-	} else if c.e.desc.Capabilities.Watch {
-		slowest = watchMaxHint
 	}
 	rest := watchMin
 	for {
