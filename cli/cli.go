@@ -141,7 +141,11 @@ func (a *app) open(m mode) (*session, error) {
 		}
 		s.store, s.close = store, store.Close
 	}
-	s.client = durango.NewClient(s.store)
+	var own *durango.Client
+	if a.rt != nil {
+		own = a.rt.Client()
+	}
+	s.client = own.For(s.store) // reads and writes as the program's nodes do
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
 	var err error

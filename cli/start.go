@@ -194,6 +194,7 @@ func (a *app) wait(cmd *cobra.Command, run *durango.Run[json.RawMessage], timeou
 	ctx, cancel := limited(cmd, timeout)
 	defer cancel()
 	out, err := run.Wait(ctx)
+	out = rawJSON(out) // another codec has written it, if it is none
 	var failed *durango.Error
 	switch {
 	case err == nil:
