@@ -103,7 +103,8 @@
 //	    nobody waits for the completion any more
 //	the instance has no handler for the update               ErrNoHandler
 //	the instance was terminated                              ErrTerminated
-//	its turns failed too often, and it is a dead letter      ErrQuarantined
+//	its turns failed too often: it is a dead letter; or it   ErrQuarantined
+//	    is quarantined, and Wait was to return then
 //	there is nothing to release, retry, requeue or purge     ErrNotQuarantined
 //	a value larger than the store takes                      ErrTooLarge
 //	a name, ID, version or option that cannot be used        ErrInvalid       *InvalidError

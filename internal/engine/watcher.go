@@ -109,9 +109,14 @@ func (c *Client) look(ctx context.Context, out []*waiter) bool {
 	if len(ends) > 0 {
 		outcomes, err := c.store.Outcomes(ctx, ends)
 		for i := range outcomes {
-			if o := outcomes[i]; err == nil && !o.Status.Open() { // ended, or deleted: Status 0
-				o.Key = ends[i].Key
+			o := outcomes[i]
+			o.Key = ends[i].Key
+			switch {
+			case err != nil:
+			case !o.Status.Open(): // ended, or deleted: Status 0
 				c.ended(o)
+				found = true
+			case o.Status == provider.Quarantined && c.ended(o):
 				found = true
 			}
 		}
