@@ -113,7 +113,7 @@ func (r *Runtime) check(ctx context.Context, o CheckOptions, guess bool) (Report
 	if o.MaxFindings == 0 {
 		c.o.MaxFindings = 100
 	}
-	inspector, err := r.env.client.inspector()
+	inspector, err := r.env.client.inspector(ctx)
 	if err == nil {
 		err = c.run(ctx, inspector)
 	}

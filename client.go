@@ -110,19 +110,23 @@ func (c *Client) send(ctx context.Context, m provider.Message) (provider.SendRes
 
 func (c *Client) client() *Client { return c }
 
-func (c *Client) wait(ctx context.Context, t provider.Target) (provider.Outcome, error) {
+func (c *Client) wait(ctx context.Context, t provider.Target, o WaitOptions) (provider.Outcome, error) {
 	if c == nil {
 		return provider.Outcome{}, errNoClient
 	}
-	o, err := c.c.Wait(ctx, t)
-	return o, fromStore(err)
+	wait := c.c.Wait
+	if o.UntilQuarantined {
+		wait = c.c.WaitOrStopped
+	}
+	outcome, err := wait(ctx, t)
+	return outcome, fromStore(err)
 }
 
-func (c *Client) inspector() (provider.Inspector, error) {
+func (c *Client) inspector(ctx context.Context) (provider.Inspector, error) {
 	if c == nil {
 		return nil, errNoClient
 	}
-	i, err := c.c.Inspector()
+	i, err := c.c.Inspector(ctx)
 	return i, fromStore(err)
 }
 

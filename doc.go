@@ -113,7 +113,8 @@
 //	    nobody waits for the completion any more
 //	the instance has no handler for the update               ErrNoHandler
 //	the instance was terminated                              ErrTerminated
-//	its turns failed too often, and it is a dead letter      ErrQuarantined
+//	its turns failed too often: it is a dead letter; or it   ErrQuarantined
+//	    is quarantined, and Wait was to return then
 //	there is nothing to release, retry, requeue or purge     ErrNotQuarantined
 //	a value over a limit (Limits), or over the store's       ErrTooLarge      *SizeError
 //	a name, ID, version or option that cannot be used        ErrInvalid       *InvalidError

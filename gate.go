@@ -19,7 +19,10 @@ const maxReason = 16 << 10
 // the code cannot go on with, and resumes what was suspended so and replays
 // now.
 func (r *Runtime) gate(ctx context.Context) error {
-	holder := r.Store().(provider.Holder) // New has looked
+	holder, err := r.engine.Client().Holder(ctx)
+	if err != nil {
+		return fromStore(err)
+	}
 	suspended, resumed := 0, 0
 	report, err := r.check(ctx, CheckOptions{Each: func(f *Finding) error {
 		reason := ""

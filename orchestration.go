@@ -102,7 +102,7 @@ func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declarat
 	if err == nil {
 		err = s.client().sizeError(ctx, res.Err, &sizedOrchestrationInput, d.name, len(n.Start))
 	}
-	run := &Run[Out]{s.client(), provider.Target{Key: res.Key, ID: id}}
+	run := &Run[Out]{c: s.client(), t: provider.Target{Key: res.Key, ID: id}}
 	switch {
 	case err == nil:
 		return run, nil
@@ -148,7 +148,7 @@ func newInstance[In any](ctx context.Context, c *Client, d *declaration, id stri
 // Run returns the run of an instance that was started elsewhere. It does not
 // look whether there is one.
 func (o Orchestration[In, Out]) Run(c *Client, id string) *Run[Out] {
-	return &Run[Out]{c, provider.Target{ID: id}}
+	return &Run[Out]{c: c, t: provider.Target{ID: id}}
 }
 
 // BoundOrchestration is an orchestration with the function of one version. It

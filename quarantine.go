@@ -140,7 +140,7 @@ type QuarantineFilter struct {
 // the last item. It needs a store that can be inspected.
 func (c *Client) Quarantines(ctx context.Context, f QuarantineFilter) iter.Seq2[Quarantine, error] {
 	return func(yield func(Quarantine, error) bool) {
-		store, err := c.inspector()
+		store, err := c.inspector(ctx)
 		if err != nil {
 			yield(Quarantine{}, fmt.Errorf("quarantines: %w", err))
 			return
@@ -171,7 +171,7 @@ func (c *Client) Quarantines(ctx context.Context, f QuarantineFilter) iter.Seq2[
 // Quarantine returns what is known of one instance that a policy has stopped.
 // The error matches [ErrNotQuarantined] if none has.
 func (c *Client) Quarantine(ctx context.Context, id string) (Quarantine, error) {
-	store, err := c.inspector()
+	store, err := c.inspector(ctx)
 	var row provider.Instance
 	if err == nil {
 		row, err = store.Get(ctx, provider.Target{ID: id})
@@ -274,7 +274,7 @@ func (c *Client) amendAll(ctx context.Context, kind CallKind, f QuarantineFilter
 func (c *Client) amend(ctx context.Context, kind CallKind, q *Quarantine) error {
 	to := provider.Target{Key: q.key, ID: q.ID}
 	if kind == CallPurge {
-		store, err := c.inspector()
+		store, err := c.inspector(ctx)
 		if err == nil {
 			err = fromStore(store.Delete(ctx, to, false))
 		}
@@ -283,9 +283,9 @@ func (c *Client) amend(ctx context.Context, kind CallKind, q *Quarantine) error 
 		}
 		return err
 	}
-	store, ok := c.Store().(provider.Amender)
-	if !ok {
-		return fromStore(&provider.NotSupportedError{Feature: "quarantine", Reason: "the store has no provider.Amender"})
+	store, err := c.c.Amender(ctx)
+	if err != nil {
+		return fromStore(err)
 	}
 	// The text that is written is of attempts and of a callback no more: both
 	// begin anew.
@@ -293,7 +293,7 @@ func (c *Client) amend(ctx context.Context, kind CallKind, q *Quarantine) error 
 	if kind == CallRelease {
 		f.Count, f.First, f.Limit = q.Failures, q.FirstFailure, q.Failures
 	}
-	err := store.Amend(ctx, provider.Amendment{To: to, FailedAt: q.failedAt, Failure: f.String(), Resume: true})
+	err = store.Amend(ctx, provider.Amendment{To: to, FailedAt: q.failedAt, Failure: f.String(), Resume: true})
 	if errors.Is(err, provider.ErrConflict) {
 		return ErrNotQuarantined
 	}

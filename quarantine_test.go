@@ -492,3 +492,76 @@ func TestQuarantinePolicyIsChecked(t *testing.T) {
 		assert.Contains(t, fmt.Sprint(err), part)
 	}
 }
+
+// DESIGN 8.6: "Wait on a quarantined run keeps waiting unless asked to return
+// ErrQuarantined."
+func TestWaitUntilQuarantined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, ctx := memory.Open(), context.Background()
+		stuck := durango.WaitOptions{UntilQuarantined: true}
+		var fixed atomic.Bool
+		prog := durango.DefineOrchestration("prog", func(ctx *durango.Context, s string) (string, error) {
+			if !fixed.Load() {
+				panic("a bug")
+			}
+			return s, nil
+		}).WithQuarantine(durango.QuarantinePolicy{MaxConsecutiveFailures: 3})
+		client, _ := brief(t, store, durango.Options{}, prog)
+		elsewhere := durango.NewClient(store)
+
+		// Who waits before, on the node and elsewhere; who does not ask goes on.
+		type result struct {
+			out string
+			err error
+		}
+		wait := func(run *durango.Run[string]) chan result {
+			done := make(chan result, 1)
+			go func() {
+				out, err := run.Wait(ctx)
+				done <- result{out, err}
+			}()
+			return done
+		}
+		run, err := prog.Start(ctx, client, "a", "out")
+		assert.NoError(t, err)
+		there := prog.Run(elsewhere, "a")
+		asked := []chan result{wait(run.With(stuck)), wait(there.With(stuck)), wait(run.With(stuck).With(stuck))}
+		patient := []chan result{wait(run), wait(there), wait(run.With(stuck).With(durango.WaitOptions{}))}
+		for _, done := range asked {
+			r := <-done
+			assert.ErrorIs(t, r.err, durango.ErrQuarantined)
+			assert.ErrorContains(t, r.err, `wait for instance "a"`)
+			assert.Equal(t, r.out, "")
+		}
+		// Who asks later, is told at once.
+		for _, again := range []*durango.Run[string]{run, there} {
+			began := time.Now()
+			_, err := again.With(stuck).Wait(ctx)
+			assert.ErrorIs(t, err, durango.ErrQuarantined)
+			assert.Equal(t, time.Since(began), time.Duration(0))
+		}
+		time.Sleep(time.Hour)
+		for _, done := range patient {
+			assert.Equal(t, len(done), 0, "it waits")
+		}
+		fixed.Store(true)
+		assert.NoError(t, client.Retry(ctx, "a"))
+		for _, done := range append(patient, wait(run.With(stuck)), wait(there.With(stuck))) {
+			r := <-done
+			assert.NoError(t, r.err)
+			assert.Equal(t, r.out, "out")
+		}
+
+		// An end is an end, and says how.
+		fixed.Store(false)
+		letter := prog.WithQuarantine(durango.QuarantinePolicy{MaxConsecutiveFailures: 1, Action: durango.QuarantineDeadLetter})
+		other := memory.Open()
+		client, _ = brief(t, other, durango.Options{}, letter)
+		run, err = prog.Start(ctx, client, "b", "out")
+		assert.NoError(t, err)
+		_, err = run.With(stuck).Wait(ctx)
+		assert.ErrorIs(t, err, durango.ErrQuarantined)
+		var failed *durango.Error
+		assert.True(t, errors.As(err, &failed), "%v", err)
+	})
+}

@@ -13,7 +13,7 @@ import (
 	"github.com/durango-go/durango/internal/assert"
 )
 
-// promises are the sentences of DESIGN 5 (semantics) and 9 (traps), each with
+// promises are sentences of DESIGN 5 (semantics), 8 and 9 (traps), each with
 // the tests that would fail if it were not kept: "TestX" of this package,
 // "dir.TestX" of another, "providertest.X" for a case of the conformance suite.
 // "provider/postgres" alone says that it is a matter of that store's dialect,
@@ -108,6 +108,18 @@ var promises = []struct {
 	{"An orchestration's own output over the limit is a turn failure (the limit can be raised)", []string{"TestOutputOverTheLimitWaits"}},
 	{"Error details are cut at 16 KiB; a turn has a command and a byte limit", []string{"TestErrorsAreCut", "TestLimitsOfTurns", "internal/replay.TestLimitsOfATurn"}},
 	{"Sizes are histograms from which p50, p99 and max can be read", []string{"TestSizes", "internal/engine.TestSizesAreNearlyRight"}},
+	// DESIGN 8, quarantine and contracts.
+	{"Wait on a quarantined run keeps waiting unless asked to return ErrQuarantined", []string{"TestWaitUntilQuarantined", "durangotest.TestWaitUntilQuarantined"}},
+	{"Each side states a range and a preference; the highest common version is used; none is a start-up error that says which side to upgrade", []string{
+		"internal/engine.TestTheHighestCommonVersionIsSpoken", "internal/engine.TestAnEngineOfTwoVersionsWithAStoreOfTheFirst",
+		"TestStoreOfAnotherContract", "TestClientsOfAnotherContract", "provider.TestNegotiate"}},
+	{"later methods are optional interfaces behind capabilities, so an old provider still compiles", []string{
+		"provider/memory.TestConformanceOfVersion1", "TestProgramsRunOnVersion1", "provider.TestAllCapabilities"}},
+	{"Capabilities are logged and gate features one by one with a typed ErrNotSupported{Feature, Reason}", []string{
+		"TestTheContractIsLoggedOnce", "TestCallsThatNeedACapability", "provider.TestAgreeComparesClaimsWithInterfaces"}},
+	{"A store whose schema is newer than the binary is refused", []string{
+		"provider/sqlite.TestOpenRefusesANewerSchema", "provider/postgres.TestSchemaNewer", "provider.TestSchemaCheck"}},
+	{"migrations are locked and idempotent", []string{"provider/sqlite.TestMigrateTo", "provider/postgres.TestMigrateTo"}},
 
 	// DESIGN 9, traps.
 	{"Losing branches' completions are recorded and never block later deliveries", []string{"TestLateCompletion", "TestForeignCompletionsAreDropped"}},
@@ -133,7 +145,8 @@ var promises = []struct {
 	{"Never block in a claim; future rows never slow a claim", []string{
 		"provider/sqlite.TestSleepersDoNotSlowAClaim", "provider/sqlite.TestQueryPlans", "providertest.FutureRowsAreNotInTheWay", "provider/postgres"}},
 	{"Row updates on the hot path touch no indexed column where it can be avoided (HOT updates on PostgreSQL)", []string{"provider/postgres"}},
-	{"Migrations started by ten processes at once succeed once", []string{"provider/sqlite.TestTenProcessesMigrateAtOnce", "provider/postgres"}},
+	{"Migrations started by ten processes at once succeed once", []string{
+		"provider/sqlite.TestTenProcessesMigrateAtOnce", "provider/sqlite.TestTenMigrateAtOnce", "provider/postgres.TestTenMigrateAtOnce", "provider/postgres.TestTenMigrateAnOlderSchemaAtOnce"}},
 	{"Identifiers are quoted; 40001, 40P01, 57P01, 53300, 08xxx, 55P03 and 0A000 are retryable", []string{"provider/postgres"}},
 	{"A stuck turn cannot be killed: report it with the goroutine's stack, stop claiming for that slot, and let the lease decide", []string{
 		"internal/engine.TestRule14TheWatchdogEndsOwnership", "internal/engine.TestRule14AFirstTurnThatHangs", "TestTurnsThatPanicOrHangShowAndWaitForFixedCode"}},

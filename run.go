@@ -14,6 +14,21 @@ import (
 type Run[T any] struct {
 	c *Client
 	t provider.Target
+	o WaitOptions
+}
+
+// WaitOptions tune [Run.Wait]. The zero value waits for the end.
+type WaitOptions struct {
+	// UntilQuarantined returns [ErrQuarantined] if the instance is quarantined,
+	// or becomes so. Otherwise Wait goes on: somebody may let it go.
+	UntilQuarantined bool
+}
+
+// With returns a copy of r that waits as o says.
+func (r *Run[T]) With(o WaitOptions) *Run[T] {
+	other := *r
+	other.o = o
+	return &other
 }
 
 // ID returns the instance's ID.
@@ -22,9 +37,13 @@ func (r *Run[T]) ID() string { return r.t.ID }
 // Wait waits until the instance has ended and returns its output, or the
 // *[Error] that it failed with: errors.Is(err, ErrCanceled) and
 // errors.Is(err, ErrTerminated) tell those ends. When ctx ends first the error
-// wraps ctx's. Waiting costs no polling of its own, however many wait.
+// wraps ctx's. Waiting costs no polling of its own, however many wait. One that
+// is quarantined has not ended; see [WaitOptions].
 func (r *Run[T]) Wait(ctx context.Context) (T, error) {
-	o, err := r.c.wait(ctx, r.t)
+	o, err := r.c.wait(ctx, r.t, r.o)
+	if err == nil && o.Status == provider.Quarantined {
+		err = ErrQuarantined
+	}
 	if err != nil {
 		return *new(T), fmt.Errorf("wait for instance %q: %w", r.t.ID, err)
 	}
@@ -98,7 +117,7 @@ func (r *Run[T]) terminate(ctx context.Context, reason string) error {
 	if err := checkReason(reason); err != nil {
 		return err
 	}
-	store, err := r.c.inspector()
+	store, err := r.c.inspector(ctx)
 	if err != nil {
 		return err
 	}
@@ -179,7 +198,7 @@ type RunInfo struct {
 
 // Status describes the instance. It needs a store that can be inspected.
 func (r *Run[T]) Status(ctx context.Context) (RunInfo, error) {
-	store, err := r.c.inspector()
+	store, err := r.c.inspector(ctx)
 	if err != nil {
 		return RunInfo{}, fmt.Errorf("status of instance %q: %w", r.t.ID, err)
 	}

@@ -43,9 +43,13 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 		return nil, fmt.Errorf("new runtime: %w", fromStore(err))
 	}
 	if o.SuspendIncompatible {
-		_, holds := store.(provider.Holder)
-		if _, lists := store.(provider.Inspector); !holds || !lists {
-			return nil, fmt.Errorf("new runtime: SuspendIncompatible: %w", ErrNotSupported)
+		ctx := context.Background() // New has described the store
+		_, err := e.Client().Inspector(ctx)
+		if err == nil {
+			_, err = e.Client().Holder(ctx)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("new runtime: SuspendIncompatible: %w", fromStore(err))
 		}
 	}
 	e.Register(nil, builtin())

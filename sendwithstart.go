@@ -53,5 +53,5 @@ func sendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o O
 	if err != nil {
 		return nil, fromStore(err)
 	}
-	return &Run[Out]{s.client(), provider.Target{Key: res.Key, ID: id}}, nil
+	return &Run[Out]{c: s.client(), t: provider.Target{Key: res.Key, ID: id}}, nil
 }

@@ -123,6 +123,7 @@ func args(names ...string) cobra.PositionalArgs {
 // session is an open store for the time of one command.
 type session struct {
 	store     provider.Provider
+	contract  provider.Contract
 	inspector provider.Inspector
 	client    *durango.Client
 	close     func() error
@@ -140,12 +141,21 @@ func (a *app) open(m mode) (*session, error) {
 		}
 		s.store, s.close = store, store.Close
 	}
-	s.client = durango.NewClient(s.store)
-	inspector, ok := s.store.(provider.Inspector)
-	if !ok {
-		return nil, errors.Join(&storeError{errors.New("the store cannot be inspected")}, s.close())
+	var own *durango.Client
+	if a.rt != nil {
+		own = a.rt.Client()
 	}
-	s.inspector = inspector
+	s.client = own.For(s.store) // reads and writes as the program's nodes do
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	var err error
+	if s.contract, err = provider.Agree(ctx, s.store, provider.Supported); err == nil && !s.contract.Store.Capabilities.Inspect {
+		err = s.contract.Lacks("the command line", "Inspect")
+	}
+	if err != nil {
+		return nil, errors.Join(&storeError{err}, s.close())
+	}
+	s.inspector = s.store.(provider.Inspector) // Agree has seen it
 	return s, nil
 }
 

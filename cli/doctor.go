@@ -76,11 +76,7 @@ func examine(ctx context.Context, s *session, o *doctorOptions) ([]provider.Symp
 		all = append(all, provider.Symptom{Severity: severity, Name: name, Text: fmt.Sprintf(format, args...)})
 	}
 	add(provider.Healthy, "store", "%s %s, durability %s", d.Name, d.Version, d.Durability)
-	if version, err := provider.Negotiate(provider.Supported, d.Contract); err != nil {
-		add(provider.Sick, "contract", "%v", err)
-	} else {
-		add(provider.Healthy, "contract", "version %d", version)
-	}
+	examineContract(&s.contract, add)
 	if skew := time.Until(time.Unix(0, d.Now)).Round(time.Second); skew.Abs() > time.Minute {
 		add(provider.Warning, "clock", "the store's clock is %s from this machine's; timers go by the store's", skew)
 	} else {
@@ -102,6 +98,21 @@ func examine(ctx context.Context, s *session, o *doctorOptions) ([]provider.Symp
 		add(provider.Sick, "instances", "cannot be read: %v", err)
 	}
 	return all, ctx.Err()
+}
+
+// examineContract says what is spoken, and what the store cannot do.
+func examineContract(c *provider.Contract, add adder) {
+	if older := c.Older(); older != "" {
+		add(provider.Warning, "contract", "version %d: %s", c.Version, older)
+	} else {
+		add(provider.Healthy, "contract", "version %d", c.Version)
+	}
+	add(provider.Healthy, "capabilities", "%s", c.Store.Capabilities)
+	for _, a := range provider.AllCapabilities() {
+		if !a.In(c.Store.Capabilities) {
+			add(provider.Healthy, "without "+a.Name, "%s", a.Without)
+		}
+	}
 }
 
 type adder func(severity provider.Severity, name, format string, args ...any)

@@ -38,7 +38,7 @@ var kinds = []struct {
 	{ExitUsage, "usage", "the command line is wrong; nothing was done"},
 	{ExitNotFound, "not-found", "there is no such instance, or it has no such value"},
 	{ExitAlreadyExists, "already-exists", "the instance ID is taken"},
-	{ExitUnsuccessful, "unsuccessful", "wait, start --wait: the instance failed, was canceled or was terminated; update: it refused"},
+	{ExitUnsuccessful, "unsuccessful", "wait, start --wait: the instance failed, was canceled or was terminated, or is quarantined; update: it refused"},
 	{ExitTimeout, "timeout", "what was waited for did not come within --timeout"},
 	{ExitStore, "store", "the store does not exist or cannot be opened"},
 	{ExitNotRunning, "not-running", "the instance has ended and takes no more messages, or nobody waits for the token"},

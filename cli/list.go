@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
 
@@ -62,7 +63,7 @@ func viewFailure(f *history.Failure) *failureView {
 	return &failureView{f.Code, f.Message, f.Type, rawJSON(f.Detail), f.Final, viewFailure(f.Cause)}
 }
 
-func viewOutcome(b []byte) *outcomeView {
+func viewOutcome(c *durango.Client, b []byte) *outcomeView {
 	if len(b) == 0 {
 		return nil
 	}
@@ -70,14 +71,16 @@ func viewOutcome(b []byte) *outcomeView {
 	if err != nil {
 		return &outcomeView{Reason: "cannot be decoded: " + err.Error()}
 	}
+	end = c.Readable(end)
 	return &outcomeView{rawJSON(end.Payload), viewFailure(end.Failure), end.Text}
 }
 
 // surroundings is what tells why an instance does not move.
 type surroundings struct {
-	now   int64
-	nodes map[provider.NodeKey]provider.NodeView
-	alive int
+	now    int64
+	nodes  map[provider.NodeKey]provider.NodeView
+	alive  int
+	client *durango.Client // reads what is stored; nil: as it is
 }
 
 func (s *session) surroundings(ctx context.Context) (*surroundings, error) {
@@ -89,7 +92,7 @@ func (s *session) surroundings(ctx context.Context) (*surroundings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list nodes: %w", err)
 	}
-	around := &surroundings{now: d.Now, nodes: map[provider.NodeKey]provider.NodeView{}}
+	around := &surroundings{now: d.Now, nodes: map[provider.NodeKey]provider.NodeView{}, client: s.client}
 	for _, n := range nodes {
 		around.nodes[n.Key] = n
 		if !n.Gone && !n.Dead {
@@ -118,7 +121,7 @@ func (a *surroundings) note(i *provider.Instance) string {
 	owner, owned := a.nodes[i.Owner]
 	switch {
 	case !i.Status.Open():
-		if out := viewOutcome(i.Outcome); out != nil && out.Error != nil {
+		if out := viewOutcome(a.client, i.Outcome); out != nil && out.Error != nil {
 			return out.Error.Message
 		} else if out != nil {
 			return out.Reason
@@ -150,7 +153,7 @@ func (a *surroundings) view(i *provider.Instance) instanceView {
 		Status: i.Status.String(), Execution: i.Execution, Turns: i.NextTurn - 1, Parent: i.Parent.ID,
 		CreatedAt: timestamp(i.CreatedAt), UpdatedAt: timestamp(i.UpdatedAt), ClosedAt: timestamp(i.ClosedAt),
 		DueAt: timestamp(i.DueAt), WaitingSince: timestamp(a.waitingSince(i)), Unread: i.MailboxSeq - i.ReadSeq,
-		CustomStatus: rawJSON(i.CustomStatus), Outcome: viewOutcome(i.Outcome),
+		CustomStatus: rawJSON(a.client.ReadableValue(i.CustomStatus)), Outcome: viewOutcome(a.client, i.Outcome),
 		TurnFailure: turnFailure(i), TurnFailureAt: timestamp(i.FailedAt), Attempts: i.Attempts, Note: a.note(i),
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/cli"
+	"github.com/durango-go/durango/codec/sealed"
 	"github.com/durango-go/durango/provider/sqlite"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -127,9 +128,16 @@ func shop() int {
 		return cli.ExitStore
 	}
 	defer store.Close()
-	rt, err := durango.New(store, durango.Options{
+	o := durango.Options{
 		Name: "till-1", MinBackoff: time.Minute, SuspendIncompatible: os.Getenv("SHOP_SUSPENDS") != "",
-	})
+	}
+	if os.Getenv("SHOP_IS_SEALED") != "" {
+		if o.Codec, err = sealed.New(nil, sealed.Key{ID: "k1", Secret: make([]byte, sealed.KeySize)}); err != nil {
+			fmt.Fprintln(os.Stderr, "shop:", err)
+			return cli.ExitFailure
+		}
+	}
+	rt, err := durango.New(store, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "shop:", err)
 		return cli.ExitFailure

@@ -89,17 +89,17 @@ type valueView struct {
 	Content json.RawMessage `json:"content"`
 }
 
-func viewEvents(events []history.Event) []eventView {
+func viewEvents(c *durango.Client, events []history.Event) []eventView {
 	views := make([]eventView, len(events))
 	for i := range events {
-		e := &events[i]
+		e := c.Readable(events[i])
 		views[i] = eventView{
 			Kind: e.Kind.String(), Seq: e.Seq, Ref: e.Ref, Name: e.Name, Version: e.Version, Target: e.Target,
 			Pool: e.Pool, Attempt: e.Attempt, Time: timestamp(e.Time), Text: e.Text, Payload: rawJSON(e.Payload),
 			Failure: viewFailure(e.Failure), Readable: e.String(),
 		}
 		if len(e.Carried) > 0 {
-			views[i].Carried = viewEvents(e.Carried)
+			views[i].Carried = viewEvents(nil, e.Carried) // Readable has read them
 		}
 	}
 	return views
@@ -129,17 +129,20 @@ func (a *app) show(cmd *cobra.Command, s *session, id, export string) error {
 	if err != nil {
 		return err
 	}
+	if export != "" {
+		around.client = nil // what leaves the store is as it is there
+	}
 	v := showView{Format: exportFormat, Instance: around.view(&in)}
-	if v.Turns, err = s.turns(ctx, &in, export != ""); err != nil {
+	if v.Turns, err = s.turns(ctx, &in, around.client, export != ""); err != nil {
 		return err
 	}
-	if v.Mailbox, err = s.mailbox(ctx, &in); err != nil {
+	if v.Mailbox, err = s.mailbox(ctx, &in, around.client); err != nil {
 		return err
 	}
 	if v.Tasks, err = s.tasks(ctx, &in, around); err != nil {
 		return err
 	}
-	if v.Values, err = s.values(ctx, &in); err != nil {
+	if v.Values, err = s.values(ctx, &in, around.client); err != nil {
 		return err
 	}
 	switch export {
@@ -176,7 +179,7 @@ func (a *app) export(cmd *cobra.Command, path string, v *showView) error {
 // turnsPerRead bounds what is held in memory undecoded.
 const turnsPerRead = 500
 
-func (s *session) turns(ctx context.Context, in *provider.Instance, encoded bool) ([]turnView, error) {
+func (s *session) turns(ctx context.Context, in *provider.Instance, c *durango.Client, encoded bool) ([]turnView, error) {
 	views := []turnView{}
 	for from := int64(1); from < in.NextTurn; {
 		turns, err := s.inspector.Turns(ctx, in.Key, from, turnsPerRead)
@@ -192,7 +195,7 @@ func (s *session) turns(ctx context.Context, in *provider.Instance, encoded bool
 			if err != nil {
 				v.Error = err.Error() // the others are still worth showing
 			}
-			v.Deliveries, v.Commands = viewEvents(deliveries), viewEvents(commands)
+			v.Deliveries, v.Commands = viewEvents(c, deliveries), viewEvents(c, commands)
 			if encoded {
 				v.CommitID, v.Encoded = t.CommitID, t.Events
 			}
@@ -206,7 +209,7 @@ func (s *session) turns(ctx context.Context, in *provider.Instance, encoded bool
 // maxMail is how much of a mailbox is shown.
 const maxMail = 1000
 
-func (s *session) mailbox(ctx context.Context, in *provider.Instance) ([]mailView, error) {
+func (s *session) mailbox(ctx context.Context, in *provider.Instance, c *durango.Client) ([]mailView, error) {
 	mail, err := s.inspector.Mailbox(ctx, in.Key, maxMail)
 	if err != nil {
 		return nil, fmt.Errorf("mailbox of instance %q: %w", in.ID, err)
@@ -225,7 +228,7 @@ func (s *session) mailbox(ctx context.Context, in *provider.Instance) ([]mailVie
 		if e, err := history.DecodeMessage(m.Payload); err != nil {
 			v.Error = err.Error()
 		} else {
-			v.Events = viewEvents([]history.Event{e})
+			v.Events = viewEvents(c, []history.Event{e})
 		}
 		views = append(views, v)
 	}
@@ -255,7 +258,7 @@ func (s *session) tasks(ctx context.Context, in *provider.Instance, around *surr
 		if len(t.Failure) > 0 {
 			v.Failure = "cannot be decoded"
 			if e, err := history.DecodeMessage(t.Failure); err == nil && e.Failure != nil {
-				v.Failure = e.Failure.String()
+				v.Failure = around.client.Readable(e).Failure.String()
 			}
 		}
 		views = append(views, v)
@@ -263,14 +266,14 @@ func (s *session) tasks(ctx context.Context, in *provider.Instance, around *surr
 	return views, nil
 }
 
-func (s *session) values(ctx context.Context, in *provider.Instance) ([]valueView, error) {
+func (s *session) values(ctx context.Context, in *provider.Instance, c *durango.Client) ([]valueView, error) {
 	values, err := s.inspector.Values(ctx, in.Key)
 	if err != nil {
 		return nil, fmt.Errorf("values of instance %q: %w", in.ID, err)
 	}
 	views := []valueView{}
 	for _, v := range values {
-		views = append(views, valueView{v.Name, rawJSON(v.Payload)})
+		views = append(views, valueView{v.Name, rawJSON(c.ReadableValue(v.Payload))})
 	}
 	return views, nil
 }
@@ -298,7 +301,7 @@ func (v *showView) write(w io.Writer, in *provider.Instance, around *surrounding
 	if since := around.waitingSince(in); since != 0 {
 		field("Waiting since", clock(since)+" ("+age(since, around.now)+" ago) for a node to take it")
 	}
-	field("Custom status", payload(in.CustomStatus))
+	field("Custom status", payload(around.client.ReadableValue(in.CustomStatus)))
 	if out := i.Outcome; out != nil {
 		field("Output", payload(out.Output))
 		field("Reason", out.Reason)

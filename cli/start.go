@@ -37,7 +37,19 @@ type startFlags struct {
 	at                  string
 	signal, messageID   string
 	wait, reuse, create bool
-	timeout             time.Duration
+	waiting             waitFlags
+}
+
+// waitFlags say how to wait for an end.
+type waitFlags struct {
+	timeout     time.Duration
+	quarantined bool
+}
+
+// add adds the flags to a command, with a text before that of each.
+func (f *waitFlags) add(cmd *cobra.Command, when string) {
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, when+"give up waiting after this long (default never)")
+	cmd.Flags().BoolVar(&f.quarantined, "until-quarantined", false, when+"give up when the instance is quarantined, which is no end")
 }
 
 func (a *app) startCommand() *cobra.Command {
@@ -87,7 +99,7 @@ It needs no running worker: what is started waits for one that has the code.`,
 	flags.StringVar(&f.signal, "signal", "", "send NAME=PAYLOAD with it, also if the instance is there already")
 	flags.StringVar(&f.messageID, "message-id", "", "with --signal: makes it safe to repeat, as that of 'signal'")
 	flags.BoolVar(&f.wait, "wait", false, "wait for the end and print the output")
-	flags.DurationVar(&f.timeout, "timeout", 0, "with --wait: give up waiting after this long (default never)")
+	f.waiting.add(cmd, "with --wait: ")
 	flags.BoolVar(&f.reuse, "reuse", false, "succeed if the ID is taken")
 	flags.BoolVar(&f.create, "create", false, "make the store if it does not exist")
 	return cmd
@@ -132,7 +144,7 @@ func (a *app) start(cmd *cobra.Command, s *session, handle durango.Orchestration
 		return err
 	}
 	if f.wait {
-		return a.wait(cmd, run, f.timeout)
+		return a.wait(cmd, run, &f.waiting)
 	}
 	return a.print(cmd, resultView{ID: run.ID(), Name: handle.Name()}, func(w io.Writer) {
 		fmt.Fprintln(w, plain(run.ID()))
@@ -172,7 +184,7 @@ func readPayload(cmd *cobra.Command, flag, text string) (json.RawMessage, error)
 }
 
 func (a *app) waitCommand() *cobra.Command {
-	var timeout time.Duration
+	var f waitFlags
 	cmd := &cobra.Command{
 		Use:   "wait ID",
 		Short: "Wait until an instance has ended and print its output",
@@ -180,20 +192,21 @@ func (a *app) waitCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(reading, func(s *session) error {
 				handle := durango.NewOrchestration[json.RawMessage, json.RawMessage]("any")
-				return a.wait(cmd, handle.Run(s.client, args[0]), timeout)
+				return a.wait(cmd, handle.Run(s.client, args[0]), &f)
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "give up after this long (default never)")
+	f.add(cmd, "")
 	return cmd
 }
 
 // wait prints the output of an instance, or returns the error that it ended
 // with.
-func (a *app) wait(cmd *cobra.Command, run *durango.Run[json.RawMessage], timeout time.Duration) error {
-	ctx, cancel := limited(cmd, timeout)
+func (a *app) wait(cmd *cobra.Command, run *durango.Run[json.RawMessage], f *waitFlags) error {
+	ctx, cancel := limited(cmd, f.timeout)
 	defer cancel()
-	out, err := run.Wait(ctx)
+	out, err := run.With(durango.WaitOptions{UntilQuarantined: f.quarantined}).Wait(ctx)
+	out = rawJSON(out) // another codec has written it, if it is none
 	var failed *durango.Error
 	switch {
 	case err == nil:
@@ -202,9 +215,13 @@ func (a *app) wait(cmd *cobra.Command, run *durango.Run[json.RawMessage], timeou
 				fmt.Fprintf(w, "%s\n", out)
 			}
 		})
-	case errors.As(err, &failed):
-		v := resultView{ID: run.ID(), Status: "Failed", Error: &errorView{failed.Code, failed.Error(), failed.Type, failed.Detail}}
-		text := "it failed: " + failed.Error()
+	case errors.As(err, &failed), errors.Is(err, durango.ErrQuarantined):
+		v := resultView{ID: run.ID(), Status: "Quarantined"}
+		text := "it is quarantined; 'quarantine show' says why"
+		if failed != nil {
+			v.Status, v.Error = "Failed", &errorView{failed.Code, failed.Error(), failed.Type, failed.Detail}
+			text = "it failed: " + failed.Error()
+		}
 		switch {
 		case errors.Is(err, durango.ErrTerminated):
 			v.Status, text = "Terminated", "it was "+failed.Error()
@@ -217,12 +234,12 @@ func (a *app) wait(cmd *cobra.Command, run *durango.Run[json.RawMessage], timeou
 			}
 		}
 		return &endError{run.ID(), fmt.Errorf("%s", text)}
-	case errors.Is(err, context.DeadlineExceeded) && timeout > 0:
+	case errors.Is(err, context.DeadlineExceeded) && f.timeout > 0:
 		text := ""
 		if info, serr := run.Status(cmd.Context()); serr == nil {
 			text = "; its status is " + info.Status.String()
 		}
-		return fmt.Errorf("instance %q has not ended after %v%s: %w", run.ID(), timeout, text, err)
+		return fmt.Errorf("instance %q has not ended after %v%s: %w", run.ID(), f.timeout, text, err)
 	}
 	return err
 }

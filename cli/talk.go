@@ -44,6 +44,7 @@ func (a *app) valueCommand() *cobra.Command {
 				if !ok {
 					return &missingError{fmt.Sprintf("instance %q has no value %q; 'show' has those it has", id, name)}
 				}
+				content = rawJSON(content)
 				return a.print(cmd, contentView{id, name, content}, func(w io.Writer) { fmt.Fprintf(w, "%s\n", content) })
 			})
 		},
@@ -92,6 +93,7 @@ func (a *app) watch(cmd *cobra.Command, s *session, id string, timeout time.Dura
 		if err := status.Decode(&v.CustomStatus); err != nil {
 			return err
 		}
+		v.CustomStatus = rawJSON(v.CustomStatus)
 		if a.output == "json" {
 			err = json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 		} else {
@@ -144,6 +146,7 @@ func (a *app) update(cmd *cobra.Command, s *session, id string, handle durango.U
 	ctx, cancel := limited(cmd, timeout)
 	defer cancel()
 	answer, err := handle.Call(ctx, s.client, id, input)
+	answer = rawJSON(answer)
 	v := answerView{ID: id, Name: handle.Name(), Answer: answer}
 	var refused *durango.Error
 	if errors.As(err, &refused) && !errors.Is(err, durango.ErrNotRunning) {

@@ -140,6 +140,23 @@ func TestTurnFailureAndFix(t *testing.T) {
 	}, prog.Bind(func(ctx *durango.Context, n int) (int, error) { panic("a bug") }))
 }
 
+// A test that is about a quarantine waits for it, and goes on when the code has
+// been corrected.
+func TestWaitUntilQuarantined(t *testing.T) {
+	prog := durango.NewOrchestration[int, int]("prog")
+	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+		e.AllowTurnFailures()
+		run := durangotest.Start(e, prog, "it", 1)
+		for range 2 { // it becomes quarantined, and is
+			_, err := run.With(durango.WaitOptions{UntilQuarantined: true}).Wait(e.Context())
+			assert.ErrorIs(t, err, durango.ErrQuarantined)
+		}
+		e.Replace(prog.Bind(func(ctx *durango.Context, n int) (int, error) { return n, nil }))
+		assert.NoError(t, e.Client().Retry(e.Context(), "it"))
+		assert.Equal(t, durangotest.Wait(e, run.With(durango.WaitOptions{UntilQuarantined: true})), 1)
+	}, prog.Bind(func(ctx *durango.Context, n int) (int, error) { panic("a bug") }))
+}
+
 // However an instance ends, Wait returns; and activities may use a client.
 func TestWaitReturnsForEveryEnd(t *testing.T) {
 	inner := durango.DefineOrchestration("inner", func(ctx *durango.Context, d time.Duration) (durango.None, error) {

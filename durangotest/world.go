@@ -111,7 +111,7 @@ func (w *world) Heartbeat(ctx context.Context, node provider.NodeKey) (provider.
 }
 
 // Outcomes answers when there is something new to say: when one of the
-// instances has ended, or the store has changed, or ctx ends. Who asks polls,
+// instances has ended or is quarantined, or the store has changed, or ctx ends. Who asks polls,
 // and could not have learned anything earlier.
 func (w *world) Outcomes(ctx context.Context, targets []provider.Target) ([]provider.Outcome, error) {
 	changed, open := w.changes()
@@ -120,7 +120,7 @@ func (w *world) Outcomes(ctx context.Context, targets []provider.Target) ([]prov
 		return outcomes, err
 	}
 	for _, o := range outcomes {
-		if !o.Status.Open() {
+		if !o.Status.Open() || o.Status == provider.Quarantined {
 			return outcomes, nil
 		}
 	}

@@ -29,8 +29,6 @@ var (
 	ErrTooLarge = errors.New("value too large")
 	// ErrInvalid: the request breaks the contract.
 	ErrInvalid = errors.New("invalid request")
-	// ErrSchemaNewer: the store was written by a newer version.
-	ErrSchemaNewer = errors.New("the store's schema is newer than this program")
 	// ErrCorrupt: the store is damaged.
 	ErrCorrupt = errors.New("the store is damaged")
 	// ErrReadOnly: the store cannot be written.

@@ -23,8 +23,9 @@ func TestNegotiate(t *testing.T) {
 		{"store is older", provider.Range{Min: 1, Max: 3}, provider.Range{Min: 1, Max: 2}, 2, ""},
 		{"engine inside", provider.Range{Min: 2, Max: 2}, provider.Range{Min: 1, Max: 9}, 2, ""},
 		{"touching", provider.Range{Min: 3, Max: 4}, provider.Range{Min: 1, Max: 3}, 3, ""},
-		{"store too old", provider.Range{Min: 3, Max: 4}, provider.Range{Min: 1, Max: 2}, 0, "upgrade the store's provider"},
-		{"store too new", provider.Range{Min: 1, Max: 2}, provider.Range{Min: 3, Max: 4}, 0, "upgrade durango"},
+		{"store too old", provider.Range{Min: 3, Max: 4}, provider.Range{Min: 1, Max: 2}, 0, "upgrade the store's provider to one that speaks 4, or 3 at least"},
+		{"store too new", provider.Range{Min: 1, Max: 2}, provider.Range{Min: 3, Max: 4}, 0, "upgrade durango to a version that speaks 3"},
+		{"store that states nothing", provider.Range{Min: 1, Max: 1}, provider.Range{}, 0, "upgrade the store's provider to one that speaks 1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := provider.Negotiate(tc.engine, tc.store)
@@ -36,6 +37,10 @@ func TestNegotiate(t *testing.T) {
 					t.Errorf("unexpected error: %v", err)
 				}
 				return
+			}
+			var typed *provider.IncompatibleError
+			if !errors.As(err, &typed) || typed.Engine != tc.engine || typed.Store != tc.store {
+				t.Errorf("got error %#v, want one with both ranges", err)
 			}
 			if !errors.Is(err, provider.ErrIncompatible) || !strings.HasSuffix(err.Error(), tc.upgrade) {
 				t.Errorf("got error %v, want ErrIncompatible that ends in %q", err, tc.upgrade)

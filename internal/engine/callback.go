@@ -16,9 +16,12 @@ import (
 // callBack calls the callback of the policy for an instance that node owes it
 // for. A callback that fails changes nothing: the instance stays quarantined.
 func (e *Engine) callBack(ctx context.Context, key provider.Key, node provider.NodeKey, policy Policy) {
-	inspector, err := e.client.Inspector()
-	amender, ok := e.store.(provider.Amender)
-	if err != nil || !ok || policy.Callback == nil {
+	inspector, err := e.client.Inspector(ctx)
+	if err != nil || policy.Callback == nil {
+		return
+	}
+	amender, err := e.client.Amender(ctx)
+	if err != nil {
 		return
 	}
 	row, f, err := e.owed(ctx, inspector, key, node)
@@ -92,9 +95,15 @@ func (e *Engine) callbacks(ctx context.Context) {
 			wanted = wanted || versions[i].Policy.Callback != nil
 		}
 	}
-	inspector, err := e.client.Inspector()
-	amender, ok := e.store.(provider.Amender)
-	if !wanted || err != nil || !ok {
+	if !wanted {
+		return
+	}
+	inspector, err := e.client.Inspector(ctx)
+	if err != nil {
+		return
+	}
+	amender, err := e.client.Amender(ctx)
+	if err != nil {
 		return
 	}
 	for e.await(ctx, nil, e.o.Lease) {

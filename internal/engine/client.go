@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/durango-go/durango/provider"
@@ -18,6 +19,8 @@ type Client struct {
 	starts *batcher[*startCall]
 	sends  *batcher[*sendCall]
 	wg     sync.WaitGroup
+
+	contract atomic.Pointer[provider.Contract] // nil: none has been needed yet
 
 	mu       sync.Mutex
 	waiters  map[provider.Key][]*waiter
@@ -36,19 +39,62 @@ func newClient(store provider.Provider, e *Engine) *Client {
 	c := &Client{store: store, e: e, waiters: map[provider.Key][]*waiter{}, hint: make(chan struct{}, 1)}
 	c.starts = newBatcher(spawn, 256, whole(c.startGroup))
 	c.sends = newBatcher(spawn, 256, whole(c.sendGroup))
+	if e != nil {
+		c.contract.Store(&e.contract)
+	}
 	return c
 }
 
 // Store returns the client's store.
 func (c *Client) Store() provider.Provider { return c.store }
 
+// Contract returns what has been agreed upon with the store. The first call
+// that needs the store agrees; the others have its answer.
+func (c *Client) Contract(ctx context.Context) (*provider.Contract, error) {
+	if known := c.contract.Load(); known != nil {
+		return known, nil
+	}
+	contract, err := retryOne(ctx, func() ([]provider.Contract, error) {
+		contract, err := provider.Agree(ctx, c.store, provider.Supported)
+		return []provider.Contract{contract}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.contract.Store(&contract)
+	return &contract, nil
+}
+
+// need returns what the store has as an I, or the error of a feature that
+// needs it.
+func need[I any](ctx context.Context, c *Client, feature, capability string) (I, error) {
+	contract, err := c.Contract(ctx)
+	if err != nil {
+		return *new(I), err
+	}
+	i, ok := c.store.(I)
+	if !ok {
+		return i, contract.Lacks(feature, capability)
+	}
+	return i, nil
+}
+
 // Inspector returns the store's view for people, or a
 // *provider.NotSupportedError.
-func (c *Client) Inspector() (provider.Inspector, error) {
-	if i, ok := c.store.(provider.Inspector); ok {
-		return i, nil
-	}
-	return nil, &provider.NotSupportedError{Feature: "inspection", Reason: "the store has no provider.Inspector"}
+func (c *Client) Inspector(ctx context.Context) (provider.Inspector, error) {
+	return need[provider.Inspector](ctx, c, "looking into the store", "Inspect")
+}
+
+// Holder returns the store as one that keeps why an instance is suspended, or a
+// *provider.NotSupportedError.
+func (c *Client) Holder(ctx context.Context) (provider.Holder, error) {
+	return need[provider.Holder](ctx, c, "suspending with a reason", "Hold")
+}
+
+// Amender returns the store as one that lets go of what is quarantined, or a
+// *provider.NotSupportedError.
+func (c *Client) Amender(ctx context.Context) (provider.Amender, error) {
+	return need[provider.Amender](ctx, c, "letting go of what is quarantined", "Amend")
 }
 
 // Operated is told that an operator has changed an instance in the store,
@@ -89,6 +135,9 @@ type sendCall struct {
 // Start creates an instance. A key is made unless the caller gave one. The
 // error is of the call; the fate of the instance is in the result.
 func (c *Client) Start(ctx context.Context, n provider.NewInstance) (provider.CreateResult, error) {
+	if _, err := c.Contract(ctx); err != nil {
+		return provider.CreateResult{}, err
+	}
 	for {
 		made := n.Key == 0
 		if made {
@@ -204,6 +253,9 @@ func retryCall[C any, R any](group []C, ctxOf func(C) context.Context, idempoten
 // Send puts a message into a mailbox. The error is of the call; the fate of
 // the message is in the result.
 func (c *Client) Send(ctx context.Context, m provider.Message) (provider.SendResult, error) {
+	if _, err := c.Contract(ctx); err != nil {
+		return provider.SendResult{}, err
+	}
 	call := &sendCall{ctx: ctx, m: m, done: make(chan struct{})}
 	c.sends.add(call)
 	select {

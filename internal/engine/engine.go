@@ -21,6 +21,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,8 +34,7 @@ import (
 type Engine struct {
 	store    provider.Provider
 	o        Options
-	contract int
-	desc     provider.Description
+	contract provider.Contract
 
 	orchestrations map[string][]Orchestration // by name, highest version first
 	activities     map[string]*activity
@@ -88,23 +88,26 @@ type Engine struct {
 	running atomic.Bool
 }
 
-// New describes the store and negotiates the contract with it.
+// New describes the store and agrees with it upon the contract.
 func New(store provider.Provider, o Options) (*Engine, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	d, err := store.Describe(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("describe the store: %w", err)
+	if o.Contract == (provider.Range{}) {
+		o.Contract = provider.Supported
 	}
-	version, err := provider.Negotiate(provider.Supported, d.Contract)
+	contract, err := provider.Agree(ctx, store, o.Contract)
 	if err != nil {
-		return nil, fmt.Errorf("store %s %s: %w", d.Name, d.Version, err)
+		return nil, err
+	}
+	d := &contract.Store
+	if err := o.Policy.check(&contract); err != nil {
+		return nil, err
 	}
 	if o.MaxPoll == 0 && d.Capabilities.Watch {
 		o.MaxPoll = 2 * time.Second // the store says when to look
 	}
 	e := &Engine{
-		store: store, o: o.withDefaults(), contract: version, desc: d,
+		store: store, o: o.withDefaults(), contract: contract,
 		orchestrations: map[string][]Orchestration{},
 		activities:     map[string]*activity{},
 		wake:           make(chan struct{}, 1),
@@ -130,7 +133,22 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 }
 
 // MaxEventSize is the largest payload that the store takes, in bytes; zero: any.
-func (e *Engine) MaxEventSize() int { return e.desc.MaxEventSize }
+func (e *Engine) MaxEventSize() int { return e.contract.Store.MaxEventSize }
+
+// checkPolicies looks for what is registered and needs more than the store can
+// do.
+func (e *Engine) checkPolicies() error {
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(e.orchestrations)) {
+		for i := range e.orchestrations[name] {
+			o := &e.orchestrations[name][i]
+			if err := o.Policy.check(&e.contract); err != nil {
+				problems = append(problems, fmt.Errorf("orchestration %s %s: %w", o.Name, o.Version, err))
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
 
 // Client returns a client with the short way to this node.
 func (e *Engine) Client() *Client { return e.client }
@@ -145,6 +163,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	e.ctx = work
+	if err := e.checkPolicies(); err != nil {
+		return err
+	}
 	if err := e.join(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // told to end before it had begun
@@ -152,8 +173,12 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	e.pool.open()
-	e.o.Logger.Info("node joined", "node", e.nodeKey(), "store", e.desc.Name, "durability", e.desc.Durability,
-		"contract", e.contract, "capabilities", fmt.Sprintf("%+v", e.desc.Capabilities))
+	d := &e.contract.Store
+	e.o.Logger.Info("node joined", "node", e.nodeKey(), "store", d.Name, "store_version", d.Version, "durability", d.Durability,
+		"contract", e.contract.Version, "capabilities", d.Capabilities.String())
+	if older := e.contract.Older(); older != "" {
+		e.o.Logger.Warn("an older contract is spoken", "contract", e.contract.Version, "reason", older)
+	}
 
 	var loops sync.WaitGroup
 	background, cancel := context.WithCancel(work)

@@ -301,7 +301,7 @@ func TestDeadNodesWorkIsFinished(t *testing.T) {
 		return completed(s)
 	}
 	o := Options{Lease: 300 * time.Millisecond, DrainTimeout: 100 * time.Millisecond}
-	dying := &severed{Provider: store}
+	dying := &severed{Provider: provider.Plain(store)}
 	a := start(t, dying, o, codeMap{"s": code}, actMap{"slow": slow})
 	a.waitMember(t)
 	target := begin(t, a.Client(), "s", "s", nil)

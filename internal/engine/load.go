@@ -277,7 +277,7 @@ func (e *Engine) replayTurn(x *execution, decoder *history.Decoder, row *provide
 // missed delivers the ends of children that had nobody to be told while x was a
 // dead letter. What it has been told as well is dropped as a duplicate.
 func (e *Engine) missed(x *execution) error {
-	inspector, err := e.client.Inspector()
+	inspector, err := e.client.Inspector(e.ctx)
 	if err != nil {
 		return nil // then nobody can have requeued it
 	}

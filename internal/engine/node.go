@@ -176,8 +176,8 @@ func (e *Engine) extend(ctx context.Context, node provider.NodeKey) error {
 // fitting returns details that the store takes: one that did not would keep
 // it from hearing of all the others.
 func (e *Engine) fitting(details []byte) []byte {
-	if e.desc.MaxEventSize > 0 && len(details) > e.desc.MaxEventSize {
-		e.o.Logger.Error("heartbeat details are too large for the store", "bytes", len(details), "limit", e.desc.MaxEventSize)
+	if e.contract.Store.MaxEventSize > 0 && len(details) > e.contract.Store.MaxEventSize {
+		e.o.Logger.Error("heartbeat details are too large for the store", "bytes", len(details), "limit", e.contract.Store.MaxEventSize)
 		return nil
 	}
 	return details

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"time"
+
+	"github.com/durango-go/durango/provider"
 )
 
 // Options tune a node. The root package documents and validates them; here
@@ -15,6 +17,8 @@ type Options struct {
 	// Version is the module's version, shown to people.
 	Version string
 	Logger  *slog.Logger
+	// Contract is what this node speaks. Default: provider.Supported.
+	Contract provider.Range
 	// MaxActivities bounds the activities that run at once. Default 1024.
 	MaxActivities int
 	// MaxTurns bounds the turns that run at once. Default 64.

@@ -277,6 +277,9 @@ func (c *Client) Beat(ctx context.Context, token string, said []byte) error {
 	if err != nil {
 		return err
 	}
+	if _, err := c.Contract(ctx); err != nil {
+		return err
+	}
 	still, err := retryOne(ctx, func() ([]bool, error) {
 		return c.store.ExtendTasks(ctx, 0, []provider.TaskBeat{{TaskRef: ref, Details: said}})
 	})
@@ -288,7 +291,7 @@ func (c *Client) Beat(ctx context.Context, token string, said []byte) error {
 
 // policyOf reads the policy of a task that waits in the store.
 func (c *Client) policyOf(ctx context.Context, ref provider.TaskRef) (p *history.Policy, scheduled, now int64, err error) {
-	store, err := c.Inspector()
+	store, err := c.Inspector(ctx)
 	if err != nil {
 		return nil, 0, 0, err
 	}
@@ -312,6 +315,9 @@ func (c *Client) policyOf(ctx context.Context, ref provider.TaskRef) (p *history
 // finishParked ends a parked attempt. Repeated after an unknown outcome, it
 // takes a task that is not there for one that it has ended.
 func (c *Client) finishParked(ctx context.Context, ref provider.TaskRef, f provider.TaskFinish) (bool, error) {
+	if _, err := c.Contract(ctx); err != nil {
+		return false, err
+	}
 	unknown := false
 	fate, err := retryOne(ctx, func() ([]error, error) {
 		fates, err := c.store.FinishTasks(ctx, 0, []provider.TaskFinish{f})

@@ -57,7 +57,7 @@ func (e *Engine) prepareTurn(x *execution, now, read int64, commands []history.E
 	s := &x.turn
 	c := e.reset(x, read)
 	s.buf = history.AppendTurn(s.buf[:0], s.events, commands)
-	if limit := provider.MaxTurnEvents * e.desc.MaxEventSize; limit > 0 && len(s.buf) > limit {
+	if limit := provider.MaxTurnEvents * e.contract.Store.MaxEventSize; limit > 0 && len(s.buf) > limit {
 		return &limitError{fmt.Sprintf("turn %d takes %d bytes, the store's limit is %d", x.nextTurn, len(s.buf), limit)}
 	}
 	last := len(commands) - 1

@@ -40,6 +40,20 @@ type Policy struct {
 	Timeout  time.Duration
 }
 
+// check returns a *provider.NotSupportedError if the policy needs more than the
+// store can do.
+func (p *Policy) check(c *provider.Contract) error {
+	const feature = "the callback of a quarantine"
+	switch can := c.Store.Capabilities; {
+	case p.Callback == nil:
+	case !can.Amend:
+		return c.Lacks(feature, "Amend")
+	case !can.Inspect:
+		return c.Lacks(feature, "Inspect")
+	}
+	return nil
+}
+
 // over puts p over base.
 func (p Policy) over(base Policy) Policy {
 	if p.MaxFailures != 0 {

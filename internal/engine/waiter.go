@@ -17,8 +17,10 @@ type waiter struct {
 	kind  provider.LookupKind
 	name  string
 	after int64 // the turn of the custom status that is known already
-	end   chan provider.Outcome
-	found chan provider.Finding
+	// stopped: that the instance is Quarantined is as good as its end.
+	stopped bool
+	end     chan provider.Outcome
+	found   chan provider.Finding
 }
 
 // take delivers a finding if it is what the waiter waits for, or if that can
@@ -34,6 +36,11 @@ func (w *waiter) take(f provider.Finding) bool {
 	default: // it has one
 	}
 	return true
+}
+
+// over reports whether a status is what the waiter for an end waits for.
+func (w *waiter) over(s provider.Status) bool {
+	return !s.Open() || w.stopped && s == provider.Quarantined
 }
 
 func (c *Client) register(w *waiter) {
@@ -64,19 +71,28 @@ func (c *Client) unregister(w *waiter) {
 
 // Wait returns when the instance has ended, or ctx.
 func (c *Client) Wait(ctx context.Context, t provider.Target) (provider.Outcome, error) {
+	return c.wait(ctx, t, &waiter{})
+}
+
+// WaitOrStopped is Wait that returns as well when the instance is Quarantined.
+func (c *Client) WaitOrStopped(ctx context.Context, t provider.Target) (provider.Outcome, error) {
+	return c.wait(ctx, t, &waiter{stopped: true})
+}
+
+func (c *Client) wait(ctx context.Context, t provider.Target, w *waiter) (provider.Outcome, error) {
 	if t.Key == 0 {
 		o, err := c.outcome(ctx, t)
-		if err != nil || !o.Status.Open() {
+		if err != nil || w.over(o.Status) {
 			return o, err
 		}
 		t.Key = o.Key
 	}
-	w := &waiter{key: t.Key, end: make(chan provider.Outcome, 1)}
+	w.key, w.end = t.Key, make(chan provider.Outcome, 1)
 	c.register(w)
 	defer c.unregister(w)
 	if !c.inSight(t.Key) {
 		o, err := c.outcome(ctx, t)
-		if err != nil || !o.Status.Open() {
+		if err != nil || w.over(o.Status) {
 			return o, err
 		}
 		c.ensureWatching()
@@ -93,6 +109,9 @@ func (c *Client) Wait(ctx context.Context, t provider.Target) (provider.Outcome,
 }
 
 func (c *Client) outcome(ctx context.Context, t provider.Target) (provider.Outcome, error) {
+	if _, err := c.Contract(ctx); err != nil {
+		return provider.Outcome{}, err
+	}
 	o, err := retryOne(ctx, func() ([]provider.Outcome, error) { return c.store.Outcomes(ctx, []provider.Target{t}) })
 	if err == nil && o.Status == 0 {
 		err = provider.ErrNotFound
@@ -102,6 +121,9 @@ func (c *Client) outcome(ctx context.Context, t provider.Target) (provider.Outco
 
 // Look reads one thing that an instance has published.
 func (c *Client) Look(ctx context.Context, l provider.Lookup) (provider.Finding, error) {
+	if _, err := c.Contract(ctx); err != nil {
+		return provider.Finding{}, err
+	}
 	f, err := retryOne(ctx, func() ([]provider.Finding, error) { return c.store.Lookup(ctx, []provider.Lookup{l}) })
 	if err == nil {
 		err = f.Err
@@ -193,21 +215,23 @@ func (c *Client) inSight(k provider.Key) bool {
 	return x.node != 0 && x.state != gone
 }
 
-// ended tells those who wait for the end of an instance how it ended. Those
-// who wait for something else are told by the watcher, which finds what the
-// end may have published.
-func (c *Client) ended(o provider.Outcome) {
+// ended tells those who wait for the end of an instance how it ended, or that
+// it is stopped. Those who wait for something else are told by the watcher,
+// which finds what the end may have published.
+func (c *Client) ended(o provider.Outcome) (told bool) {
 	c.mu.Lock()
 	list := c.waiters[o.Key]
 	others := false
 	for _, w := range list {
-		if w.kind != 0 {
-			others = true
-			continue
-		}
-		select {
-		case w.end <- o:
-		default:
+		switch {
+		case w.kind != 0:
+			others = others || !o.Status.Open()
+		case w.over(o.Status):
+			told = true
+			select {
+			case w.end <- o:
+			default:
+			}
 		}
 	}
 	c.mu.Unlock()
@@ -215,6 +239,7 @@ func (c *Client) ended(o provider.Outcome) {
 		c.ensureWatching()
 		poke(c.hint)
 	}
+	return told
 }
 
 // published tells those who wait for what a commit has published.

@@ -37,13 +37,11 @@ func (c *Client) watch() {
 	defer hints.Wait()
 	defer cancel()
 	slowest := watchMax
+	if known := c.contract.Load(); known != nil && known.Store.Capabilities.Watch {
+		slowest = watchMaxHint
+	}
 	if c.e == nil { // a node watches already, and passes the hint on
 		hints.Go(func() { _ = c.store.Watch(ctx, func() { poke(c.hint) }) })
-		if d, err := c.store.Describe(ctx); err == nil && d.Capabilities.Watch {
-			slowest = watchMaxHint
-		}
-	} else if c.e.desc.Capabilities.Watch {
-		slowest = watchMaxHint
 	}
 	rest := watchMin
 	for {
@@ -111,9 +109,14 @@ func (c *Client) look(ctx context.Context, out []*waiter) bool {
 	if len(ends) > 0 {
 		outcomes, err := c.store.Outcomes(ctx, ends)
 		for i := range outcomes {
-			if o := outcomes[i]; err == nil && !o.Status.Open() { // ended, or deleted: Status 0
-				o.Key = ends[i].Key
+			o := outcomes[i]
+			o.Key = ends[i].Key
+			switch {
+			case err != nil:
+			case !o.Status.Open(): // ended, or deleted: Status 0
 				c.ended(o)
+				found = true
+			case o.Status == provider.Quarantined && c.ended(o):
 				found = true
 			}
 		}

@@ -127,7 +127,11 @@ func (w *world) connect(name string, incarnation int, l *line, versions []string
 		time.Sleep(d)
 		return fails && method != "Describe", luck, l.before(method)
 	}
-	return providertest.Faulty(&witness{Store: w.store, w: w, name: name, versions: versions}, providertest.Faults{
+	var store provider.Provider = &witness{Store: w.store, w: w, name: name, versions: versions}
+	if w.seed%5 == 0 {
+		store = providertest.Version1(store) // a provider that has nothing optional
+	}
+	return providertest.Faulty(store, providertest.Faults{
 		Before: func(method string) error {
 			fails, luck, err := travel(method)
 			w.mu.Lock()

@@ -1,6 +1,7 @@
 package memory_test
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/durango-go/durango/provider"
@@ -19,6 +20,24 @@ func TestConformanceWithLimit(t *testing.T) {
 		s.MaxEventSize = 16 << 10
 		return s
 	})
+}
+
+// CONTRACT: "a provider compiled against an older module goes on compiling and
+// working." One of version 1 keeps every promise that is not a capability's.
+func TestConformanceOfVersion1(t *testing.T) {
+	var inside sync.Map // what looks into each
+	providertest.Config{
+		Open: func(testing.TB) provider.Provider {
+			s := memory.Open()
+			p := providertest.Version1(s)
+			inside.Store(p, s)
+			return p
+		},
+		Inspector: func(p provider.Provider) provider.Inspector {
+			s, _ := inside.Load(p)
+			return s.(*memory.Store)
+		},
+	}.Run(t)
 }
 
 func Benchmark(b *testing.B) {

@@ -57,7 +57,7 @@ func classify(err error) error {
 	}
 	for _, kind := range []error{
 		provider.ErrUnknownOutcome, provider.ErrTransient, provider.ErrNodeGone, provider.ErrClosed,
-		provider.ErrSchemaNewer, provider.ErrInvalid,
+		provider.ErrSchemaNewer, provider.ErrSchemaOlder, provider.ErrSchemaDown, provider.ErrInvalid, provider.ErrCorrupt,
 	} {
 		if errors.Is(err, kind) {
 			return kind

@@ -19,12 +19,9 @@ import (
 
 var _ provider.Examiner = (*Store)(nil)
 
-// SchemaVersion returns the version of the schema, which is the newest that
-// this program knows: opening a store has seen to that.
-func (s *Store) SchemaVersion() int {
-	scripts, _ := fs.Glob(migrations, "migrations/*.sql") // the pattern is fine
-	return len(scripts)
-}
+// SchemaVersion returns the version that the schema had when the store was
+// opened, and migrated if it was.
+func (s *Store) SchemaVersion() int { return s.schemaVersion }
 
 // Examine implements [provider.Examiner]. It reads the server's catalog and
 // statistics, never the tables. What its role may not read, or the server does

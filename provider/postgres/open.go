@@ -55,11 +55,13 @@ import (
 type Migration int
 
 const (
-	// Apply makes the schema, or brings it to the version of this program. Any
-	// number of processes may do so at once. It is the default.
+	// Apply makes the schema, or brings it to the newest version that this
+	// program knows. Any number of processes may do so at once. It is the
+	// default.
 	Apply Migration = 0
-	// Verify changes nothing and fails unless the schema has this program's
-	// version, for programs whose role must not make tables.
+	// Verify changes nothing and fails with a [provider.SchemaError] if this
+	// program does not work with the schema as it is: for programs whose role
+	// must not make tables, and for rollouts that migrate by themselves.
 	Verify Migration = 1
 )
 
@@ -159,8 +161,10 @@ type Store struct {
 	queries   []string
 	shards    int64
 	allShards []int32
-	version   string // of the server
-	synced    string // the server's synchronous_commit
+	// schemaVersion is that of the schema when it was opened.
+	schemaVersion int
+	version       string // of the server
+	synced        string // the server's synchronous_commit
 
 	writers, readers *pgxpool.Pool
 	groups           groups
@@ -184,10 +188,29 @@ var (
 
 // Open connects to the database that connString names, in any form that
 // libpq knows (several hosts, TLS, the PG… variables), and opens the schema.
-// It returns provider.ErrSchemaNewer for a schema that it does not know,
-// provider.ErrInvalid for one that it must not change and for options that
-// make no sense, provider.ErrTransient for a server out of reach.
+// It returns a [provider.SchemaError] for a schema that this program does not
+// work with: newer, or older and not to be migrated. It returns
+// provider.ErrInvalid for options that make no sense, provider.ErrTransient for
+// a server out of reach.
 func Open(ctx context.Context, connString string, options Options) (*Store, error) {
+	s, err := dial(ctx, connString, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(ctx); err != nil {
+		s.closePools()
+		return nil, s.fail(ctx, "open", err)
+	}
+	background, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	if !s.options.NoListen {
+		s.background.Go(func() { s.tell(background) })
+	}
+	return s, nil
+}
+
+// dial makes a store with its pools, and looks at nothing in it.
+func dial(ctx context.Context, connString string, options Options) (*Store, error) {
 	options, err := options.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("postgres: open: %w: %w", provider.ErrInvalid, err)
@@ -216,15 +239,6 @@ func Open(ctx context.Context, connString string, options Options) (*Store, erro
 	}
 	if err := s.connect(ctx, config); err != nil {
 		return nil, s.fail(ctx, "open", err)
-	}
-	if err := s.start(ctx); err != nil {
-		s.closePools()
-		return nil, s.fail(ctx, "open", err)
-	}
-	background, stop := context.WithCancel(context.Background())
-	s.stop = stop
-	if !options.NoListen {
-		s.background.Go(func() { s.tell(background) })
 	}
 	return s, nil
 }
@@ -339,7 +353,7 @@ func (s *Store) checkEncoding(ctx context.Context) error {
 func (s *Store) Describe(ctx context.Context) (provider.Description, error) {
 	d := provider.Description{
 		Name: "postgres", Version: s.version, Contract: provider.Supported,
-		Capabilities: provider.Capabilities{Shared: true, Persistent: true, Watch: !s.options.NoListen, Hold: true, Amend: true},
+		Capabilities: provider.Capabilities{Shared: true, Persistent: true, Watch: !s.options.NoListen, Inspect: true, Hold: true, Amend: true, Examine: true},
 		Durability:   "synchronous_commit=" + s.synced, MaxEventSize: maxEventSize,
 	}
 	err := s.read(ctx, "describe", func(run func(*trip) error) error {

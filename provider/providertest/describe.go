@@ -25,6 +25,10 @@ var describeCases = []testCase{
 		_, err = provider.Negotiate(provider.Supported, d.Contract)
 		h.ok(err, "negotiate")
 	}},
+	{"ClaimsWhatItHasAndNothingElse", func(h *harness) {
+		_, err := provider.Agree(h.ctx, h.raw, provider.Supported)
+		h.ok(err, "agree")
+	}},
 	{"ClockIsInNanoseconds", func(h *harness) {
 		const y2020, y2200 = 1_577_836_800_000_000_000, 7_258_118_400_000_000_000
 		if now := h.now(); now < y2020 || now > y2200 {
@@ -255,7 +259,7 @@ var handleCases = []testCase{
 			h.Fatal("a shared store needs Config.Again")
 		}
 		together(h, 8, func(i int) {
-			p := h.cfg.Again(h.TB, h.store)
+			p := h.cfg.Again(h.TB, h.raw)
 			defer func() { _ = p.Close() }()
 			if _, err := p.Create(h.ctx, 0, []provider.NewInstance{draft(itoa(i))}); err != nil {
 				h.Errorf("create: %v", err)

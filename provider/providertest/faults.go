@@ -38,23 +38,25 @@ type Odds struct {
 }
 
 // Faulty returns p with faults. What it returns implements provider.Inspector
-// if p does.
+// if p does, and no other optional interface.
 func Faulty(p provider.Provider, f Faults) provider.Provider {
 	w := &faulty{Provider: p, f: f, rng: rand.New(rand.NewPCG(f.Seed, 0x6475_7261_6e67_6f))}
+	w.self = w
 	if i, ok := p.(provider.Inspector); ok {
-		return struct {
+		w.self = struct {
 			*faulty
 			provider.Inspector
 		}{w, i}
 	}
-	return w
+	return w.self
 }
 
 type faulty struct {
 	provider.Provider
-	f   Faults
-	mu  sync.Mutex
-	rng *rand.Rand
+	self provider.Provider // what has the optional interfaces
+	f    Faults
+	mu   sync.Mutex
+	rng  *rand.Rand
 }
 
 // roll decides the fate of one call.
@@ -103,7 +105,11 @@ func call[T any](w *faulty, method string, f func() (T, error)) (T, error) {
 }
 
 func (w *faulty) Describe(ctx context.Context) (provider.Description, error) {
-	return call(w, "Describe", func() (provider.Description, error) { return w.Provider.Describe(ctx) })
+	return call(w, "Describe", func() (provider.Description, error) {
+		d, err := w.Provider.Describe(ctx)
+		d.Capabilities = d.Capabilities.Of(w.self)
+		return d, err
+	})
 }
 
 func (w *faulty) Join(ctx context.Context, info provider.NodeInfo) (provider.NodeKey, error) {

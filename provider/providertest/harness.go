@@ -26,6 +26,7 @@ type store interface {
 type harness struct {
 	testing.TB
 	store
+	raw  provider.Provider // as the test has opened it
 	cfg  Config
 	ctx  context.Context
 	caps provider.Capabilities
@@ -35,7 +36,7 @@ type harness struct {
 func newHarness(tb testing.TB, cfg Config) *harness {
 	tb.Helper()
 	p := cfg.Open(tb)
-	h := &harness{TB: tb, store: asStore(tb, p), cfg: cfg, ctx: tb.Context()}
+	h := &harness{TB: tb, store: cfg.inspected(tb, p), raw: p, cfg: cfg, ctx: tb.Context()}
 	tb.Cleanup(func() { _ = p.Close() })
 	d, err := p.Describe(h.ctx)
 	h.ok(err, "describe")
@@ -43,19 +44,25 @@ func newHarness(tb testing.TB, cfg Config) *harness {
 	return h
 }
 
-func asStore(tb testing.TB, p provider.Provider) store {
+// inspected returns p as something that the suite can look into.
+func (c Config) inspected(tb testing.TB, p provider.Provider) store {
 	tb.Helper()
-	s, ok := p.(store)
-	if !ok {
-		tb.Fatalf("%T does not implement provider.Inspector", p)
+	if s, ok := p.(store); ok {
+		return s
 	}
-	return s
+	if c.Inspector == nil {
+		tb.Fatalf("%T is no provider.Inspector; the suite needs Config.Inspector to look into it", p)
+	}
+	return struct {
+		provider.Provider
+		provider.Inspector
+	}{p, c.Inspector(p)}
 }
 
 // on returns the harness over another handle of the same store.
 func (h *harness) on(p provider.Provider) *harness {
 	c := *h
-	c.store = asStore(h.TB, p)
+	c.store, c.raw = h.cfg.inspected(h.TB, p), p
 	return &c
 }
 
@@ -65,7 +72,7 @@ func (h *harness) again() *harness {
 	if h.cfg.Again == nil {
 		h.Fatal("a shared or persistent store needs Config.Again")
 	}
-	p := h.cfg.Again(h.TB, h.store)
+	p := h.cfg.Again(h.TB, h.raw)
 	h.Cleanup(func() { _ = p.Close() })
 	return h.on(p)
 }

@@ -24,6 +24,9 @@ type Config struct {
 	// suite calls it while p is in use, for stores that are Shared, and after
 	// it has closed p, for those that are Persistent; it is required for both.
 	Again func(tb testing.TB, p provider.Provider) provider.Provider
+	// Inspector looks into a store that is no provider.Inspector itself: for its
+	// tests only, which cannot see otherwise what it has done.
+	Inspector func(p provider.Provider) provider.Inspector
 	// Serial runs one case at a time.
 	Serial bool
 }

@@ -398,8 +398,11 @@ func (w *walker) operate() {
 	t := provider.Target{Key: w.keys[i]}
 	var err error
 	amender, _ := w.store.(provider.Amender)
-	switch n := w.rng.IntN(10); {
-	case n >= 8 && amender != nil:
+	holder, _ := w.store.(provider.Holder)
+	switch n := w.rng.IntN(13); {
+	case n >= 10 && holder != nil:
+		w.hold(holder, t)
+	case n >= 8 && n < 10 && amender != nil:
 		err = amender.Amend(w.ctx, provider.Amendment{To: t, Failure: "amended", Resume: w.chance(70)})
 		if errors.Is(err, provider.ErrConflict) {
 			err = nil // it runs, or has ended
@@ -418,5 +421,33 @@ func (w *walker) operate() {
 	}
 	if err != nil {
 		w.is(err, provider.ErrNotOpen, "operator")
+	}
+}
+
+// hold suspends an instance with a reason, or lifts that, and compares the row
+// with what was to become of it.
+func (w *walker) hold(holder provider.Holder, t provider.Target) {
+	reason := ""
+	if w.chance(60) {
+		reason = "held in step " + itoa(w.step)
+	}
+	before := w.row(t.Key)
+	err := holder.Hold(w.ctx, t, reason)
+	after := w.row(t.Key)
+	if !before.Status.Open() {
+		w.is(err, provider.ErrNotOpen, "hold of the ended")
+		w.same("row of the ended", after, before)
+		return
+	}
+	w.ok(err, "hold")
+	switch {
+	case reason != "" && before.Status.Runnable():
+		w.same("held", []any{after.Status, after.Owner, after.TurnFailure, after.FailedAt > 0},
+			[]any{provider.Suspended, provider.NodeKey(0), reason, true})
+	case reason == "" && before.Status == provider.Suspended:
+		w.same("lifted", []any{after.Status.Runnable(), after.TurnFailure, after.FailedAt, after.Attempts},
+			[]any{true, "", int64(0), int64(0)})
+	default:
+		w.same("row that is left alone", after, before)
 	}
 }

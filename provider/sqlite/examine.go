@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -15,22 +14,26 @@ import (
 
 var _ provider.Examiner = (*Store)(nil)
 
-// SchemaVersion returns the version of the schema, which is the newest that
-// this program knows: opening a store has seen to that.
-func (s *Store) SchemaVersion() int {
-	scripts, _ := fs.Glob(migrations, "migrations/*.sql") // the pattern is fine
-	return len(scripts)
-}
+// SchemaVersion returns the version that the schema had when the store was
+// opened, and migrated if it was.
+func (s *Store) SchemaVersion() int { return s.schemaVersion }
 
 // Examine implements [provider.Examiner]. It reads the whole file. A missing
 // table or index need not be looked for: without it a store does not open.
 func (s *Store) Examine(ctx context.Context) ([]provider.Symptom, error) {
-	all := []provider.Symptom{{Name: "schema", Text: fmt.Sprintf("version %d", s.SchemaVersion())}}
+	var all []provider.Symptom
 	add := func(severity provider.Severity, name, format string, args ...any) {
 		all = append(all, provider.Symptom{Severity: severity, Name: name, Text: fmt.Sprintf(format, args...)})
 	}
 	err := s.read(ctx, "examine", func(c *conn) error {
 		return interruptible(ctx, c, func(c *conn) error {
+			if version, err := c.pragmaInt("user_version"); err != nil {
+				return err
+			} else if int(version) != s.schemaVersion {
+				add(provider.Sick, "schema", "version %d, since this program opened it with version %d; restart it, in its newest version", version, s.schemaVersion)
+			} else {
+				add(provider.Healthy, "schema", "version %d", version)
+			}
 			damage, err := texts(c.Conn, "PRAGMA quick_check(3)")
 			if err != nil {
 				return err

@@ -62,3 +62,13 @@ func TestExamine(t *testing.T) {
 	y := symptoms(path)["file"]
 	assert.Equal(t, y.Severity, provider.Sick, "%v", y)
 }
+
+// A store that was open while another program migrated says that it is behind.
+func TestExamineSeesANewerSchema(t *testing.T) {
+	s := open(t, Options{})
+	must(t, raw(t, s).pragma("user_version = 99"))
+	all, err := s.Examine(t.Context())
+	must(t, err)
+	assert.Equal(t, all[0].Severity, provider.Sick)
+	assert.Contains(t, all[0].Text, "version 99, since this program opened it with version")
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -18,65 +19,126 @@ var migrations embed.FS
 // applicationID marks the file as ours: "drng". https://www.sqlite.org/pragma.html#pragma_application_id
 const applicationID = 'd'<<24 | 'r'<<16 | 'n'<<8 | 'g'
 
-// migrate brings the schema to the version of this program. Whoever comes
-// first does it, under the write lock; the others wait and find it done.
+// backwards is how many versions of the schema before the newest this program
+// works with as they are. A migration that keeps the statements of this
+// program valid before it has run may raise it.
+const backwards = 0
+
+// scripts are the migrations, in order: that of version n is number n-1.
+func scripts() (all []provider.Migration) {
+	names, _ := fs.Glob(migrations, "migrations/*.sql") // the pattern is fine
+	for i, name := range names {
+		all = append(all, provider.Migration{Version: i + 1, Name: path.Base(name)})
+	}
+	return all
+}
+
+// SchemaOf reads which version of the schema the file at path has. It changes
+// nothing; a file that is not there is an error.
+func SchemaOf(path string) (provider.Schema, error) {
+	s, c, err := dial(path, Options{ReadOnly: true})
+	if err != nil {
+		return provider.Schema{}, err
+	}
+	schema, err := s.schema(c)
+	return schema, s.fail("read the schema of", errors.Join(err, c.Close()))
+}
+
+// Migrate brings the schema of the file at path to a version, zero for the
+// newest, and makes the file if there is none. It returns the migrations that
+// it has applied: none if the schema has that version already, or if another
+// process was faster. Any number of processes may call it at once. It returns a
+// [provider.SchemaError] for a version that the program does not know, and for
+// one that is older than the schema, which is left alone.
+func Migrate(path string, to int) ([]provider.Migration, error) {
+	s, c, err := dial(path, Options{})
+	if err != nil {
+		return nil, err
+	}
+	schema, err := s.schema(c)
+	if err == nil {
+		_, err = schema.Steps(to)
+	}
+	var done []provider.Migration
+	if err == nil {
+		done, err = s.migrateTo(c, to)
+	}
+	return done, s.fail("migrate", errors.Join(err, c.Close()))
+}
+
+// migrate looks whether this program works with the schema, and brings it to
+// the newest version unless the options forbid it.
 func (s *Store) migrate(c *conn) error {
-	scripts, err := fs.Glob(migrations, "migrations/*.sql")
+	schema, err := s.schema(c)
 	if err != nil {
 		return err
 	}
-	newest := int64(len(scripts))
-	version, err := s.schemaVersion(c, newest)
-	if err != nil {
-		return err
+	if s.options.ReadOnly || s.options.Migrate == Verify {
+		s.schemaVersion = schema.Version
+		return schema.Check()
 	}
-	if s.options.ReadOnly {
-		if version != newest {
-			return fmt.Errorf("%w: the schema has version %d, this program needs %d; open it for writing once",
-				provider.ErrReadOnly, version, newest)
-		}
-		return nil
+	if schema.Version > schema.Max {
+		return schema.Check()
 	}
+	s.schemaVersion = schema.Max
+	_, err = s.migrateTo(c, schema.Max)
+	return err
+}
+
+// migrateTo makes what is missing. Whoever comes first does it, under the write
+// lock; the others wait and find it done.
+func (s *Store) migrateTo(c *conn, to int) (done []provider.Migration, err error) {
 	if s.file != "" {
 		if err := s.useWAL(c); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if version == newest {
-		return nil
+	schema, err := s.schema(c)
+	if err != nil {
+		return nil, err
+	}
+	if steps, err := schema.Steps(to); err != nil || len(steps) == 0 {
+		return nil, err
 	}
 	if err := sqlitex.ExecuteTransient(c.Conn, "BEGIN IMMEDIATE", nil); err != nil {
-		return err
+		return nil, err
 	}
-	err = s.apply(c, scripts)
+	done, err = s.apply(c, to)
 	end := "COMMIT"
 	if err != nil {
 		end = "ROLLBACK"
 	}
 	if c.AutocommitEnabled() {
-		return err // rolled back by the failure itself
+		return nil, err // rolled back by the failure itself
 	}
-	return errors.Join(err, sqlitex.ExecuteTransient(c.Conn, end, nil))
+	if err := errors.Join(err, sqlitex.ExecuteTransient(c.Conn, end, nil)); err != nil {
+		return nil, err
+	}
+	return done, nil
 }
 
-func (s *Store) apply(c *conn, scripts []string) error {
-	version, err := s.schemaVersion(c, int64(len(scripts))) // somebody may have been faster
-	if err != nil || version == int64(len(scripts)) {
-		return err
+func (s *Store) apply(c *conn, to int) ([]provider.Migration, error) {
+	schema, err := s.schema(c) // somebody may have been faster
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range scripts[version:] {
-		text, err := fs.ReadFile(migrations, name)
+	steps, err := schema.Steps(to)
+	if err != nil || len(steps) == 0 {
+		return nil, err
+	}
+	for _, m := range steps {
+		text, err := fs.ReadFile(migrations, "migrations/"+m.Name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := executeAll(c.Conn, string(text)); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", m.Name, err)
 		}
 	}
 	if err := c.pragma(fmt.Sprintf("application_id = %d", applicationID)); err != nil {
-		return err
+		return nil, err
 	}
-	return c.pragma(fmt.Sprintf("user_version = %d", len(scripts)))
+	return steps, c.pragma(fmt.Sprintf("user_version = %d", steps[len(steps)-1].Version))
 }
 
 // executeAll executes the statements of a script, within the transaction that
@@ -115,31 +177,32 @@ func isBlank(s string) bool {
 	return true
 }
 
-// schemaVersion returns the schema's version; zero for an empty file.
-func (s *Store) schemaVersion(c *conn, newest int64) (int64, error) {
+// schema reads the schema's version; zero for an empty file.
+func (s *Store) schema(c *conn) (provider.Schema, error) {
 	version, err := c.pragmaInt("user_version")
 	if err != nil {
-		return 0, err
+		return provider.Schema{}, err
 	}
 	app, err := c.pragmaInt("application_id")
 	if err != nil {
-		return 0, err
+		return provider.Schema{}, err
 	}
 	if app != applicationID {
-		schema, err := c.pragmaInt("schema_version")
+		changes, err := c.pragmaInt("schema_version")
 		if err != nil {
-			return 0, err
+			return provider.Schema{}, err
 		}
-		if app != 0 || version != 0 || schema != 0 {
-			return 0, fmt.Errorf("%w: an SQLite database of another application (ID %#x); give the store a file of its own",
+		if app != 0 || version != 0 || changes != 0 {
+			return provider.Schema{}, fmt.Errorf("%w: an SQLite database of another application (ID %#x); give the store a file of its own",
 				provider.ErrCorrupt, app)
 		}
 	}
-	if version > newest {
-		return 0, fmt.Errorf("%w: it has version %d, this program knows up to %d; upgrade the program",
-			provider.ErrSchemaNewer, version, newest)
+	all := scripts()
+	schema := provider.Schema{Version: int(version), Min: len(all) - backwards, Max: len(all)}
+	if schema.Version < schema.Max {
+		schema.Migrations = all[schema.Version:]
 	}
-	return version, nil
+	return schema, nil
 }
 
 // useWAL switches the file to the write-ahead log, which it then stays in.

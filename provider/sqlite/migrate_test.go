@@ -1,8 +1,12 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"zombiezen.com/go/sqlite"
@@ -47,7 +51,7 @@ func TestAnOlderSchemaIsMigrated(t *testing.T) {
 	s := openAt(t, schema1(t), Options{})
 	version, err := raw(t, s).pragmaInt("user_version")
 	must(t, err)
-	assert.Equal(t, version, int64(2))
+	assert.Equal(t, version, int64(len(scripts())))
 
 	a, err := s.Get(t.Context(), provider.Target{ID: "a"})
 	must(t, err)
@@ -99,6 +103,126 @@ func TestAMigratedFileIsOpenedAgain(t *testing.T) {
 		must(t, err)
 		must(t, s.Close())
 	}
-	_, err := OpenWith(schema1(t), Options{ReadOnly: true})
-	is(t, err, provider.ErrReadOnly, "")
+	for _, o := range []Options{{ReadOnly: true}, {Migrate: Verify}} {
+		path := schema1(t)
+		_, err := OpenWith(path, o)
+		is(t, err, provider.ErrSchemaOlder, path)
+		assert.ErrorContains(t, err, "it has version 1", fmt.Sprintf("durango migrate --to %d", len(scripts())))
+		schema, err := SchemaOf(path)
+		must(t, err)
+		assert.Equal(t, schema.Version, 1, "it has been left alone")
+		must(t, openAt(t, migrated(t, path), o).Close())
+	}
+}
+
+func migrated(t *testing.T, path string) string {
+	t.Helper()
+	_, err := Migrate(path, 0)
+	must(t, err)
+	return path
+}
+
+// The number of a migration is in the name of its file, and is its place.
+func TestMigrationsAreNumbered(t *testing.T) {
+	assert.True(t, len(scripts()) >= 2, "there are two at least")
+	for i, m := range scripts() {
+		assert.Equal(t, m, provider.Migration{Version: i + 1, Name: fmt.Sprintf("%04d.sql", i+1)})
+	}
+}
+
+// Migrate goes up to exactly the version that is asked for, any number of
+// times, and never down.
+func TestMigrateTo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	_, err := SchemaOf(path)
+	is(t, err, provider.ErrReadOnly, path)
+	_, err = OpenWith(path, Options{Migrate: Verify})
+	is(t, err, provider.ErrReadOnly, path)
+	_, err = os.Stat(path)
+	assert.ErrorIs(t, err, fs.ErrNotExist, "nothing is made")
+	_, err = Migrate(path, len(scripts())+1)
+	is(t, err, provider.ErrInvalid, path)
+
+	for _, to := range []int{1, 1} {
+		done, err := Migrate(path, to)
+		must(t, err)
+		schema, err := SchemaOf(path)
+		must(t, err)
+		assert.Equal(t, schema.Version, 1)
+		assert.Equal(t, schema.Migrations, scripts()[1:])
+		if len(done) == 1 {
+			assert.Equal(t, done, scripts()[:1])
+			continue
+		}
+		assert.Equal(t, len(done), 0)
+	}
+	done, err := Migrate(path, 0)
+	must(t, err)
+	assert.Equal(t, done, scripts()[1:])
+	s := openAt(t, path, Options{Migrate: Verify})
+	assert.Equal(t, s.SchemaVersion(), len(scripts()))
+	create(t, s, join(t, s), "a")
+
+	_, err = Migrate(path, 1)
+	is(t, err, provider.ErrSchemaDown, path)
+	assert.ErrorContains(t, err, "no migration leads back to 1")
+	_, err = s.Get(t.Context(), provider.Target{ID: "a"})
+	must(t, err)
+}
+
+// DESIGN 9: "Migrations started by ten processes at once succeed once."
+func TestTenMigrateAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	for _, to := range []int{1, 2, 0} {
+		var wg sync.WaitGroup
+		all := make([][]provider.Migration, 10)
+		errs := make([]error, len(all))
+		for i := range all {
+			wg.Go(func() { all[i], errs[i] = Migrate(path, to) })
+		}
+		wg.Wait()
+		must(t, errors.Join(errs...))
+		var done []provider.Migration
+		for _, by := range all {
+			done = append(done, by...)
+		}
+		want := scripts()[2:]
+		if to > 0 {
+			want = scripts()[to-1 : to]
+		}
+		assert.Equal(t, len(done), len(want), "applied once")
+		for i := range done {
+			assert.Equal(t, done[i], want[i])
+		}
+	}
+	var wg sync.WaitGroup
+	for i := range 10 {
+		wg.Go(func() {
+			s, err := Open(path)
+			if err != nil {
+				t.Errorf("open: %v", err)
+				return
+			}
+			create(t, s, 0, fmt.Sprint(i))
+			if err := s.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	assert.Equal(t, count(t, openAt(t, path, Options{}), "instances"), int64(10))
+}
+
+// A migration that fails leaves the schema as it was.
+func TestAMigrationThatFailsLeavesNothing(t *testing.T) {
+	path := schema1(t)
+	c, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
+	must(t, err)
+	must(t, executeAll(c, "CREATE TABLE session_tasks (in_the_way)")) // which 0002 makes
+	must(t, c.Close())
+	_, err = Migrate(path, 2)
+	assert.ErrorContains(t, err, "0002.sql", path)
+	schema, err := SchemaOf(path)
+	must(t, err)
+	assert.Equal(t, schema.Version, 1)
 }

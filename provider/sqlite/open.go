@@ -43,10 +43,25 @@ const (
 	Normal Durability = 1
 )
 
+// Migration says what Open does about the schema.
+type Migration int
+
+const (
+	// Apply makes the file, or brings its schema to the newest version that this
+	// program knows. Any number of processes may do so at once. It is the
+	// default.
+	Apply Migration = 0
+	// Verify changes nothing: a file that is not there is an error, and so is a
+	// schema that this program does not work with as it is.
+	Verify Migration = 1
+)
+
 // Options are the settings of a store. The zero value is right for most.
 type Options struct {
 	// Synchronous is Full when zero.
 	Synchronous Durability
+	// Migrate is Apply when zero.
+	Migrate Migration
 	// BusyTimeout bounds the wait for another process that writes, after which
 	// calls fail with provider.ErrTransient. Zero means 5 seconds.
 	BusyTimeout time.Duration
@@ -79,6 +94,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Synchronous != Full && o.Synchronous != Normal {
 		errs = append(errs, fmt.Errorf("unknown Synchronous %d", o.Synchronous))
 	}
+	if o.Migrate != Apply && o.Migrate != Verify {
+		errs = append(errs, fmt.Errorf("unknown Migrate %d", o.Migrate))
+	}
 	for name, v := range map[string]int64{
 		"BusyTimeout": int64(o.BusyTimeout), "Readers": int64(o.Readers), "CheckpointPages": int64(o.CheckpointPages),
 	} {
@@ -108,9 +126,11 @@ type Store struct {
 	readers *pool // nil in memory, where the writer's connection also reads
 	defs    *dictionary
 	kinds   *dictionary
-	locks   nodeLocks
-	closing chan struct{}
-	flusher *flusher // nil: SQLite flushes, or nobody does
+	// schemaVersion is that of the schema when it was opened.
+	schemaVersion int
+	locks         nodeLocks
+	closing       chan struct{}
+	flusher       *flusher // nil: SQLite flushes, or nobody does
 
 	counts counts
 }
@@ -126,35 +146,18 @@ var (
 // it is closed. A path that begins with "file:" is an SQLite URI.
 func Open(path string) (*Store, error) { return OpenWith(path, Options{}) }
 
-// OpenWith opens a store with options. It migrates an older schema, and
-// returns provider.ErrSchemaNewer for one it does not know,
-// provider.ErrCorrupt for what is not a store, provider.ErrReadOnly for what
-// cannot be written, provider.ErrTransient when another process keeps the
-// file locked.
+// OpenWith opens a store with options. It migrates an older schema, unless
+// Options.Migrate says otherwise, and returns a [provider.SchemaError] for one
+// that this program does not work with: newer, or older and not to be migrated.
+// It returns provider.ErrCorrupt for what is not a store, provider.ErrReadOnly
+// for what cannot be written, provider.ErrTransient when another process keeps
+// the file locked.
 func OpenWith(path string, options Options) (*Store, error) {
-	options, err := options.withDefaults()
+	s, c, err := dial(path, options)
 	if err != nil {
-		return nil, fmt.Errorf("sqlite: open %s: %w: %w", path, provider.ErrInvalid, err)
+		return nil, err
 	}
-	if path == "" {
-		return nil, fmt.Errorf("sqlite: open: %w: no path", provider.ErrInvalid)
-	}
-	s := &Store{name: path, options: options, closing: make(chan struct{})}
-	if path != ":memory:" {
-		file, query, _ := strings.Cut(strings.TrimPrefix(path, "file:"), "?")
-		if file == ":memory:" || strings.Contains(query, "mode=memory") {
-			return nil, fmt.Errorf("sqlite: open %s: %w: the path of a store in memory is :memory: alone", path, provider.ErrInvalid)
-		}
-		if s.file, err = filepath.Abs(file); err != nil {
-			return nil, fmt.Errorf("sqlite: open %s: %w", path, err)
-		}
-	}
-	s.defs = newDictionary(qDefinitionGet, qDefinitionName, qDefinitionInsert)
-	s.kinds = newDictionary(qKindGet, qKindName, qKindInsert)
-	c, err := s.connect(!options.ReadOnly)
-	if err != nil {
-		return nil, s.fail("open", err)
-	}
+	options = s.options
 	if err := s.migrate(c); err != nil {
 		return nil, errors.Join(s.fail("open", err), c.Close())
 	}
@@ -198,11 +201,42 @@ func OpenWith(path string, options Options) (*Store, error) {
 	return s, nil
 }
 
+// dial makes a store with its first connection, and looks at nothing in it.
+func dial(path string, options Options) (*Store, *conn, error) {
+	options, err := options.withDefaults()
+	if err != nil {
+		return nil, nil, fmt.Errorf("sqlite: open %s: %w: %w", path, provider.ErrInvalid, err)
+	}
+	if path == "" {
+		return nil, nil, fmt.Errorf("sqlite: open: %w: no path", provider.ErrInvalid)
+	}
+	s := &Store{name: path, options: options, closing: make(chan struct{})}
+	if path != ":memory:" {
+		file, query, _ := strings.Cut(strings.TrimPrefix(path, "file:"), "?")
+		if file == ":memory:" || strings.Contains(query, "mode=memory") {
+			return nil, nil, fmt.Errorf("sqlite: open %s: %w: the path of a store in memory is :memory: alone", path, provider.ErrInvalid)
+		}
+		if s.file, err = filepath.Abs(file); err != nil {
+			return nil, nil, fmt.Errorf("sqlite: open %s: %w", path, err)
+		}
+	}
+	s.defs = newDictionary(qDefinitionGet, qDefinitionName, qDefinitionInsert)
+	s.kinds = newDictionary(qKindGet, qKindName, qKindInsert)
+	c, err := s.connect(!options.ReadOnly)
+	if err != nil {
+		return nil, nil, s.fail("open", err)
+	}
+	return s, c, nil
+}
+
 // connect opens a connection and sets it up.
 func (s *Store) connect(write bool) (*conn, error) {
 	flags := sqlite.OpenReadOnly
 	if !s.options.ReadOnly {
-		flags = sqlite.OpenReadWrite | sqlite.OpenCreate
+		flags = sqlite.OpenReadWrite
+		if s.options.Migrate == Apply {
+			flags |= sqlite.OpenCreate
+		}
 	}
 	if strings.HasPrefix(s.name, "file:") {
 		flags |= sqlite.OpenURI
@@ -266,12 +300,12 @@ func (s *Store) Describe(ctx context.Context) (provider.Description, error) {
 	}
 	d := provider.Description{
 		Name: "sqlite", Version: sqlite.Version, Contract: provider.Supported,
-		Capabilities: provider.Capabilities{Shared: true, Persistent: true, Watch: true, DetectsExit: true, Hold: true, Amend: true},
+		Capabilities: provider.Capabilities{Shared: true, Persistent: true, Watch: true, DetectsExit: true, Inspect: true, Hold: true, Amend: true, Examine: true},
 		Durability:   "FULL", MaxEventSize: maxEventSize, Now: now(),
 	}
 	switch {
 	case s.file == "":
-		d.Capabilities = provider.Capabilities{Hold: true, Amend: true}
+		d.Capabilities = provider.Capabilities{Inspect: true, Hold: true, Amend: true, Examine: true}
 		d.Durability = "memory"
 	case s.options.Synchronous == Normal:
 		d.Durability = "NORMAL"
