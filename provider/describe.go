@@ -42,6 +42,8 @@ type Capabilities struct {
 	Hold bool
 	// Amend: the store is an Amender.
 	Amend bool
+	// Notes: ExtendTasks stores TaskBeat.Failure.
+	Notes bool
 }
 
 // Negotiate returns the highest version that both sides speak, preferring

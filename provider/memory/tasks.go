@@ -155,6 +155,9 @@ func (s *Store) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []
 		if t != nil && batch[i].Details != nil {
 			t.Details = keep(batch[i].Details)
 		}
+		if t != nil && batch[i].Failure != nil {
+			t.Failure = keep(batch[i].Failure)
+		}
 	}
 	return held, nil
 }
