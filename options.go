@@ -63,6 +63,13 @@ type Options struct {
 	// MaxHistory bounds the events of one execution; a turn that would go beyond
 	// fails, unless it ends the execution or continues as new. Default 100,000.
 	MaxHistory int64
+	// MaxTaskCrashes is how many attempts of an activity in a row may end their
+	// process before it is not tried again, and the policy of the orchestration
+	// acts ([QuarantinePolicy.FailActivity]). An activity that was lost with its
+	// worker twice runs apart from others like it; only attempts that were lost
+	// then count. Default 5; negative: any number. The store needs
+	// [provider.Capabilities].Notes for it.
+	MaxTaskCrashes int
 	// DrainTimeout bounds how long a stopping node waits for activities that do
 	// not heed their context. Default 10 s.
 	DrainTimeout time.Duration
@@ -143,6 +150,6 @@ func (o *Options) engine() engine.Options {
 		TurnTimeout: o.TurnTimeout, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
 		DrainTimeout: o.DrainTimeout, MaxEventSize: o.MaxEventSize,
 		Policy: o.Quarantine.engine(), MaxHistory: o.MaxHistory,
-		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle,
+		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle, MaxTaskCrashes: o.MaxTaskCrashes,
 	}
 }

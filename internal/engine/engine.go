@@ -202,7 +202,7 @@ type counters struct {
 	activitiesLocal, activitiesRow         atomic.Int64
 	activitiesFailed, recovered            atomic.Int64
 	claimed, buried, adopted, abandonments atomic.Int64
-	quarantined                            atomic.Int64
+	quarantined, tasksQuarantined          atomic.Int64
 }
 
 // Metrics is a reading of the node's counters.

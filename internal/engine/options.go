@@ -58,6 +58,9 @@ type Options struct {
 	// negative MaxSessions: none.
 	MaxSessions int
 	SessionIdle time.Duration
+	// MaxTaskCrashes is how many attempts of a task in a row, run apart, may end
+	// their process. Default 5; negative: any number.
+	MaxTaskCrashes int
 	// MaxEventSize is the largest payload; zero means the store's limit.
 	MaxEventSize int
 
@@ -105,6 +108,7 @@ func (o Options) withDefaults() Options {
 		o.MaxHistory = 100_000
 	}
 	def(&o.MaxSessions, 100)
+	def(&o.MaxTaskCrashes, 5)
 	defd(&o.SessionIdle, 5*time.Minute)
 	if o.random == nil {
 		o.random = rand.Int64N

@@ -264,6 +264,13 @@ func (e *Engine) deliveries(x *execution) (read int64, err error) {
 			e.metrics.dropped.Add(1)
 			continue
 		}
+		deliver, err := e.judge(x, d)
+		if err != nil {
+			return 0, err
+		}
+		if !deliver {
+			continue
+		}
 		if seen != nil && ev.Ref != 0 {
 			seen[ev.Ref] = true
 		}
