@@ -133,6 +133,21 @@ func quarantineOf(row *provider.Instance) Quarantine {
 	}
 }
 
+// QuarantineStats counts what a [Runtime] has met and stopped since it was made.
+type QuarantineStats struct {
+	TurnFailures int64 // turns that failed
+	Instances    int64 // that the policy has acted upon, whatever its action
+	Activities   int64 // that are not tried again because they end their process
+	Messages     int64 // that were put aside because they cannot be decoded
+}
+
+// QuarantineStats reads the counts of this node. They are zero again after a
+// restart; what is quarantined in the store is listed by [Client.Quarantines].
+func (r *Runtime) QuarantineStats() QuarantineStats {
+	m := r.engine.Metrics()
+	return QuarantineStats{m.TurnFailures, m.Quarantined, m.TasksQuarantined, m.Undecodable}
+}
+
 // QuarantineFilter selects what a policy has stopped. Zero fields select
 // everything.
 type QuarantineFilter struct {
