@@ -146,3 +146,43 @@ func TestAnActivityThatEndsItsProcessesMayFail(t *testing.T) {
 		assert.Equal(t, out, "without it")
 	})
 }
+
+// The other actions of a policy are done for an activity as for turns that fail.
+func TestActionsForAnActivityThatEndsItsProcesses(t *testing.T) {
+	for action, want := range map[durango.QuarantineAction]provider.Status{
+		durango.QuarantineCancel: provider.Canceled, durango.QuarantineCallback: provider.Quarantined,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := context.Background()
+			k := &killers{t: t, store: memory.Open(), end: make(chan struct{})}
+			defer k.over()
+			called := make(chan durango.Quarantine, 1)
+			policy := durango.QuarantinePolicy{Action: action}
+			if action == durango.QuarantineCallback {
+				policy.Callback = func(_ context.Context, q durango.Quarantine) error {
+					called <- q
+					return errors.New("no")
+				}
+			}
+			k.o = durango.Options{MaxTaskCrashes: 1, Quarantine: policy}
+			prog := durango.DefineOrchestration("prog", func(ctx *durango.Context, _ durango.None) (string, error) {
+				return kills.Call(ctx, durango.None{})
+			})
+			k.prog = prog
+			run, err := prog.Start(ctx, durango.NewClient(k.store), "it", durango.None{})
+			assert.NoError(t, err)
+			done := k.status("it", want)
+			if action == durango.QuarantineCallback {
+				done = func() bool { return len(called) == 1 }
+			}
+			assert.Equal(t, k.until(done), 3)
+			assert.True(t, k.status("it", want)(), "a callback that fails leaves it in quarantine")
+			if action == durango.QuarantineCallback {
+				assert.Equal(t, (<-called).Place, "kills")
+				return
+			}
+			_, err = run.Wait(ctx)
+			assert.ErrorIs(t, err, durango.ErrCanceled)
+		})
+	}
+}

@@ -110,7 +110,7 @@ var promises = []struct {
 	{"a clean shutdown gives them back", []string{"TestCleanShutdownCostsNoAttempt", "providertest.Rule15AReleaseWithoutATurnClearsTheCharge"}},
 	{"Tasks that crash their worker are quarantined the same way and never block what is behind them", []string{
 		"internal/engine.TestATaskThatEndsItsProcessIsQuarantinedAndNoOther", "internal/engine.TestALongTrialLetsOthersRun",
-		"TestAnActivityThatEndsItsProcessesIsTriedAgainWhenItIsLetGo", "TestAnActivityThatEndsItsProcessesMayFail",
+		"TestAnActivityThatEndsItsProcessesIsTriedAgainWhenItIsLetGo", "TestAnActivityThatEndsItsProcessesMayFail", "TestActionsForAnActivityThatEndsItsProcesses",
 		"internal/crash.TestAnActivityThatEndsItsProcessIsQuarantined", "internal/crash.TestAnActivityThatTakesAllMemoryIsQuarantined"}},
 	{"No innocents: only attempts run alone count towards quarantine", []string{
 		"internal/engine.TestAKillerIsQuarantinedAndNobodyElse", "internal/engine.TestATaskThatEndsItsProcessIsQuarantinedAndNoOther",
