@@ -76,6 +76,13 @@ type Options struct {
 	MaxTurnCommands, MaxTurnBytes int
 	// Limits bound what is handed over, value by value.
 	Limits Limits
+	// MaxTaskCrashes is how many attempts of an activity in a row may end their
+	// process before it is not tried again, and the policy of the orchestration
+	// acts ([QuarantinePolicy.FailActivity]). An activity that was lost with its
+	// worker twice runs apart from others like it; only attempts that were lost
+	// then count. Default 5; negative: any number. The store needs
+	// [provider.Capabilities].Notes for it.
+	MaxTaskCrashes int
 	// DrainTimeout bounds how long a stopping node waits for activities that do
 	// not heed their context. Default 10 s.
 	DrainTimeout time.Duration
@@ -155,6 +162,6 @@ func (o *Options) engine() engine.Options {
 		DrainTimeout: o.DrainTimeout,
 		Policy:       o.Quarantine.engine(), MaxHistory: o.MaxHistory, WarnHistory: o.WarnHistory,
 		MaxTurnCommands: o.MaxTurnCommands, MaxTurnBytes: o.MaxTurnBytes,
-		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle,
+		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle, MaxTaskCrashes: o.MaxTaskCrashes,
 	}
 }

@@ -48,6 +48,12 @@ type QuarantinePolicy struct {
 	Window time.Duration
 	// Action is what is done. Default QuarantineSuspend.
 	Action QuarantineAction
+	// FailActivity is about an activity that has ended the processes of its
+	// workers ([Options.MaxTaskCrashes]). Unless it is set Action is done, with the
+	// activity as Quarantine.Place; an instance that is let go tries the activity
+	// again. If it is set, here or in the runtime's policy, the activity fails
+	// with an error that matches ErrWorkerLost, and the orchestration decides.
+	FailActivity bool
 	// Callback is for QuarantineCallback. It is called on a node after the
 	// instance has been quarantined, at least once, and may use a [Client] to
 	// release, cancel or terminate it. If it fails or does not return within
@@ -78,6 +84,7 @@ func (p *QuarantinePolicy) check() error {
 func (p *QuarantinePolicy) engine() engine.Policy {
 	e := engine.Policy{
 		MaxFailures: p.MaxConsecutiveFailures, Window: p.Window, Action: engine.Action(p.Action), Timeout: p.CallbackTimeout,
+		FailActivity: p.FailActivity,
 	}
 	if call := p.Callback; call != nil {
 		e.Callback = func(ctx context.Context, row *provider.Instance) error { return call(ctx, quarantineOf(row)) }
@@ -98,8 +105,8 @@ type Quarantine struct {
 	Status            Status // StatusQuarantined, or StatusFailed for a dead letter
 	Execution         int64
 	// Kind is what failed ("panic", "nondeterminism", "undecodable", "stuck",
-	// "crash", "limit" …), Place where in the code, or the name of the
-	// orchestration. Fingerprint is both: the same for instances with the same
+	// "crash", "limit", "worker-lost" …), Place where in the code, or the name of
+	// the orchestration, or of the activity that ends its workers. Fingerprint is both: the same for instances with the same
 	// trouble.
 	Kind, Place, Fingerprint string
 	// Cause is the message of the last failure.
@@ -113,6 +120,7 @@ type Quarantine struct {
 
 	key      provider.Key
 	failedAt int64
+	pardoned int64
 }
 
 func quarantineOf(row *provider.Instance) Quarantine {
@@ -121,8 +129,23 @@ func quarantineOf(row *provider.Instance) Quarantine {
 		ID: row.ID, Name: row.Name, Version: row.Version, Status: Status(row.Status), Execution: row.Execution,
 		Kind: f.Kind, Place: f.Place, Fingerprint: f.Fingerprint(), Cause: f.Message, Failures: f.Count,
 		FirstFailure: f.First, LastFailure: fromNano(row.FailedAt), Unread: row.MailboxSeq - row.ReadSeq,
-		key: row.Key, failedAt: row.FailedAt,
+		key: row.Key, failedAt: row.FailedAt, pardoned: f.Pardoned,
 	}
+}
+
+// QuarantineStats counts what a [Runtime] has met and stopped since it was made.
+type QuarantineStats struct {
+	TurnFailures int64 // turns that failed
+	Instances    int64 // that the policy has acted upon, whatever its action
+	Activities   int64 // that are not tried again because they end their process
+	Messages     int64 // that were put aside because they cannot be decoded
+}
+
+// QuarantineStats reads the counts of this node. They are zero again after a
+// restart; what is quarantined in the store is listed by [Client.Quarantines].
+func (r *Runtime) QuarantineStats() QuarantineStats {
+	m := r.engine.Metrics()
+	return QuarantineStats{m.TurnFailures, m.Quarantined, m.TasksQuarantined, m.Undecodable}
 }
 
 // QuarantineFilter selects what a policy has stopped. Zero fields select
@@ -289,7 +312,7 @@ func (c *Client) amend(ctx context.Context, kind CallKind, q *Quarantine) error 
 	}
 	// The text that is written is of attempts and of a callback no more: both
 	// begin anew.
-	f := provider.TurnFailure{Message: q.Cause, Kind: q.Kind, Place: q.Place, Requeued: kind == CallRequeue}
+	f := provider.TurnFailure{Message: q.Cause, Kind: q.Kind, Place: q.Place, Requeued: kind == CallRequeue, Pardoned: q.pardoned}
 	if kind == CallRelease {
 		f.Count, f.First, f.Limit = q.Failures, q.FirstFailure, q.Failures
 	}

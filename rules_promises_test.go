@@ -135,9 +135,18 @@ var promises = []struct {
 		"TestBackoffBelongsToTheInstance", "providertest.BackoffFloorsMail"}},
 	{"Attempts count at claim (a crash must count)", []string{"TestCrashesCountAsAttempts", "TestLostAttempts", "providertest.EveryClaimCountsAnAttempt"}},
 	{"a clean shutdown gives them back", []string{"TestCleanShutdownCostsNoAttempt", "providertest.Rule15AReleaseWithoutATurnClearsTheCharge"}},
+	{"Tasks that crash their worker are quarantined the same way and never block what is behind them", []string{
+		"internal/engine.TestATaskThatEndsItsProcessIsQuarantinedAndNoOther", "internal/engine.TestALongTrialLetsOthersRun",
+		"TestAnActivityThatEndsItsProcessesIsTriedAgainWhenItIsLetGo", "TestAnActivityThatEndsItsProcessesMayFail", "TestActionsForAnActivityThatEndsItsProcesses",
+		"internal/crash.TestAnActivityThatEndsItsProcessIsQuarantined", "internal/crash.TestAnActivityThatTakesAllMemoryIsQuarantined"}},
+	{"No innocents: only attempts run alone count towards quarantine", []string{
+		"internal/engine.TestAKillerIsQuarantinedAndNobodyElse", "internal/engine.TestATaskThatEndsItsProcessIsQuarantinedAndNoOther",
+		"internal/engine.TestTasksAndInstancesAreTriedOneAtATime", "internal/engine.TestAnAttemptThatWaitedIsNotHeldAgainstTheTask",
+		"internal/crash.TestAnOrchestrationThatEndsItsProcessIsQuarantined", "providertest.ABeatStoresANote"}},
 	{"A lost lease and a failed network call are different: only the first cancels an activity", []string{
 		"TestOnlyALostLeaseCancels", "internal/engine.TestANodeThatWasBuriedCancelsWhatItHolds"}},
-	{"Never skip what cannot be decoded", []string{"internal/engine.TestAMessageThatCannotBeDecodedFailsTheTurn", "TestRecordedResultThatDoesNotDecodeWaitsForFixedCode"}},
+	{"Never skip what cannot be decoded", []string{"internal/engine.TestAMessageThatCannotBeDecodedIsPutAside",
+		"internal/engine.TestAnAnswerThatCannotBeDecodedFailsItsCommand", "internal/engine.TestAMessageOfALaterFormatIsTriedByOthers", "TestRecordedResultThatDoesNotDecodeWaitsForFixedCode"}},
 	{"Event kinds and fields are append-only; old histories replay for ever (golden files)", []string{
 		"history.TestGoldenFiles", "history.TestGoldenCasesCoverEveryField", "durangotest.TestReplayOfExport"}},
 	{"Deleting an instance wins against a commit in flight", []string{"TestDeleteWins", "providertest.Rule09ACommitInFlightFails"}},

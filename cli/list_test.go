@@ -89,3 +89,19 @@ func TestRawJSON(t *testing.T) {
 		assert.Equal(t, string(rawJSON([]byte(in))), want)
 	}
 }
+
+// A message that could not be decoded is shown, with where it is.
+func TestShowNamesWhatWasPutAside(t *testing.T) {
+	at := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	around := &surroundings{now: at.UnixNano()}
+	in := provider.Instance{ID: "x", Name: "fulfil", Status: provider.Running}
+	bad := history.Event{Kind: history.Undecodable, Text: "truncated", Payload: []byte{1, 5, 0xff}}
+	v := showView{Instance: around.view(&in), Turns: []turnView{
+		{Number: 1, Time: &at, Deliveries: viewEvents(nil, []history.Event{{Kind: history.Started, Name: "fulfil"}})},
+		{Number: 2, Time: &at, Deliveries: viewEvents(nil, []history.Event{bad})},
+	}}
+	var b bytes.Buffer
+	v.write(&b, &in, around)
+	assert.Contains(t, b.String(), "messages that cannot be decoded, by turn 2")
+	assert.Contains(t, b.String(), `Undecodable text="truncated" payload=0x0105ff`)
+}

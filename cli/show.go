@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -322,6 +323,9 @@ func (v *showView) write(w io.Writer, in *provider.Instance, around *surrounding
 		field("Note", i.Note)
 	}
 
+	if aside := v.undecodable(); len(aside) > 0 {
+		field("Put aside", "messages that cannot be decoded, by turn "+strings.Join(aside, ", "))
+	}
 	if len(v.Values) > 0 {
 		fmt.Fprintf(w, "\nValues\n")
 	}
@@ -348,6 +352,18 @@ func (v *showView) write(w io.Writer, in *provider.Instance, around *surrounding
 	}
 	v.writeMailbox(w)
 	v.writeTasks(w, around)
+}
+
+// undecodable returns the turns that put a message aside.
+func (v *showView) undecodable() (turns []string) {
+	for i := range v.Turns {
+		for j := range v.Turns[i].Deliveries {
+			if v.Turns[i].Deliveries[j].Kind == history.Undecodable.String() {
+				turns = append(turns, strconv.FormatInt(v.Turns[i].Number, 10))
+			}
+		}
+	}
+	return turns
 }
 
 func (v *showView) writeMailbox(w io.Writer) {

@@ -52,6 +52,10 @@ const (
 	// UpdateRequested is a request that the code has accepted: Name, Text (the
 	// ID of the request), Payload. One that was rejected is in no turn.
 	UpdateRequested Kind = 11
+	// Undecodable is a message that was put aside because it could not be
+	// decoded: Payload is its bytes, Text why, Ref the command that it answered
+	// or zero. The code does not see it.
+	Undecodable Kind = 12
 )
 
 // The commands. Every command but PatchMarked carries Seq, its number within
@@ -109,7 +113,7 @@ const (
 
 var kindNames = map[Kind]string{
 	Started: "Started", ActivityCompleted: "ActivityCompleted", ActivityFailed: "ActivityFailed",
-	ValueCarried: "ValueCarried", UpdateRequested: "UpdateRequested", ValueSet: "ValueSet",
+	ValueCarried: "ValueCarried", UpdateRequested: "UpdateRequested", Undecodable: "Undecodable", ValueSet: "ValueSet",
 	ValueCleared: "ValueCleared", UpdateAnswered: "UpdateAnswered", PatchMarked: "PatchMarked", CallRefused: "CallRefused",
 	TimerFired: "TimerFired", SignalReceived: "SignalReceived", ChildCompleted: "ChildCompleted",
 	ChildFailed: "ChildFailed", CancelRequested: "CancelRequested", SignalRefused: "SignalRefused",
@@ -131,7 +135,7 @@ func (k Kind) String() string {
 func (k Kind) Known() bool { return k.Command() || k.Delivery() }
 
 // Delivery reports whether k records something that arrived.
-func (k Kind) Delivery() bool { return k >= Started && k <= UpdateRequested }
+func (k Kind) Delivery() bool { return k >= Started && k <= Undecodable }
 
 // Command reports whether k records something that the code asked for.
 func (k Kind) Command() bool {

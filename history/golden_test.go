@@ -255,6 +255,7 @@ func goldenCases() []goldenCase {
 		}},
 		{"", history.Event{Kind: history.ValueCarried, Name: "stage", Payload: []byte(`"packing"`)}},
 		{"", history.Event{Kind: history.UpdateRequested, Name: "reprice", Text: "r-5", Payload: payload}},
+		{"", history.Event{Kind: history.Undecodable, Ref: 3, Text: "truncated", Payload: []byte{1, 5, 0xff}}},
 		{"", history.Event{Kind: history.ValueSet, Seq: 13, Name: "stage", Payload: []byte(`"shipped"`)}},
 		{"", history.Event{Kind: history.ValueCleared, Seq: 14, Name: "stage"}},
 		{"", history.Event{Kind: history.UpdateAnswered, Seq: 15, Name: "reprice", Text: "r-5", Payload: payload}},

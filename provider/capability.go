@@ -26,6 +26,10 @@ type Capabilities struct {
 	Amend bool
 	// Examine: the store is an Examiner.
 	Examine bool
+	// Notes: ExtendTasks stores TaskBeat.Failure.
+	Notes bool
+	// Pipeline: the store is a Pipeliner.
+	Pipeline bool
 }
 
 // Capability is one optional part of the contract.
@@ -54,8 +58,12 @@ var capabilities = []Capability{
 		func(c *Capabilities) *bool { return &c.Hold }, is[Holder]},
 	{"Inspect", "Inspector", "Status, Terminate, Check, what is quarantined, Fail of an activity, and the command line fail",
 		func(c *Capabilities) *bool { return &c.Inspect }, is[Inspector]},
+	{"Notes", "", "an activity that ends the process of its worker is tried again and again",
+		func(c *Capabilities) *bool { return &c.Notes }, nil},
 	{"Persistent", "", "what was written is gone with the process",
 		func(c *Capabilities) *bool { return &c.Persistent }, nil},
+	{"Pipeline", "Pipeliner", "a group of commits begins when the one before is on the disk, and no sooner",
+		func(c *Capabilities) *bool { return &c.Pipeline }, is[Pipeliner]},
 	{"Shared", "", "all nodes and clients are in one process",
 		func(c *Capabilities) *bool { return &c.Shared }, nil},
 	{"Watch", "", "what other processes change is noticed by polling",

@@ -30,6 +30,10 @@ type TurnFailure struct {
 	Trial bool `json:"trial,omitempty"`
 	// Notify is the node that is to call back, or zero.
 	Notify NodeKey `json:"notify,omitempty"`
+	// Pardoned is the last message that had been read when an activity that ends
+	// processes was the cause. Once the instance has been let go, what those
+	// messages say of such activities is forgiven.
+	Pardoned int64 `json:"pardoned,omitempty"`
 	// Requeued: the instance was a dead letter, and may have missed how its
 	// children ended.
 	Requeued bool `json:"requeued,omitempty"`

@@ -122,4 +122,7 @@ type TaskBeat struct {
 	TaskRef
 	// Details replaces the stored details unless it is nil.
 	Details []byte
+	// Failure replaces the stored failure unless it is nil. A store without
+	// [Capabilities].Notes ignores it.
+	Failure []byte
 }

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"bufio"
+	"cmp"
 	"os"
 	"os/exec"
 	"syscall"
@@ -26,7 +27,7 @@ func spawnBinary(t *testing.T, binary string, p *place, lease string, env ...str
 	t.Helper()
 	cmd := exec.Command(binary, "-test.run=^$")
 	cmd.Env = append(append(os.Environ(), envStore+"="+p.url, envLedger+"="+p.ledger(), envLease+"="+lease), env...)
-	cmd.Stderr = os.Stderr
+	cmd.Stderr = cmp.Or(p.stderr, os.Stderr)
 	out, err := cmd.StdoutPipe()
 	assert.NoError(t, err)
 	assert.NoError(t, cmd.Start())

@@ -3,6 +3,7 @@ package crash
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -36,6 +37,8 @@ type place struct {
 	url   string
 	dir   string
 	store inspected
+	// stderr takes what workers have to say; nil: this process's.
+	stderr *os.File
 }
 
 func (p *place) ledger() string { return filepath.Join(p.dir, "ledger") }

@@ -224,6 +224,7 @@ func work(path, ledgerPath string) error {
 		exits.Bind(runExits),
 	)
 	rt.Register(journeys()...)
+	rt.Register(killers()...)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	fmt.Println("ready")

@@ -106,27 +106,48 @@ func (e *Engine) callbacks(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	for e.await(ctx, nil, e.o.Lease) {
-		if err := e.takeOverCallbacks(ctx, inspector, amender); err != nil && ctx.Err() == nil {
+	var seen map[provider.NodeKey]bool
+	for n := 0; e.await(ctx, nil, e.o.Lease); n++ {
+		if n%missedDeaths == 0 {
+			seen = nil
+		}
+		alive, err := e.takeOverCallbacks(ctx, inspector, amender, seen)
+		if seen = alive; err != nil && ctx.Err() == nil {
 			e.o.Logger.Warn("callbacks of quarantines could not be looked for", "error", err)
 		}
 	}
 }
 
-func (e *Engine) takeOverCallbacks(ctx context.Context, inspector provider.Inspector, amender provider.Amender) error {
+// missedDeaths is after how many looks at the nodes the quarantined are looked at
+// whatever the nodes are: one may have come and died in between.
+const missedDeaths = 20
+
+// takeOverCallbacks looks at everything that is quarantined, unless all nodes
+// that were seen before are alive: who is to call back does not change by itself.
+// It returns which are, or nil with an error.
+func (e *Engine) takeOverCallbacks(ctx context.Context, inspector provider.Inspector, amender provider.Amender, seen map[provider.NodeKey]bool) (map[provider.NodeKey]bool, error) {
 	nodes, err := inspector.Nodes(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	alive := map[provider.NodeKey]bool{}
 	for _, n := range nodes {
-		alive[n.Key] = !n.Gone && !n.Dead
+		if !n.Gone && !n.Dead {
+			alive[n.Key] = true
+		}
+	}
+	died := seen == nil
+	for k := range seen {
+		died = died || !alive[k]
+	}
+	if !died {
+		return alive, nil
 	}
 	q := provider.Query{Statuses: []provider.Status{provider.Quarantined}}
 	for more := true; more; more = q.After != 0 {
 		page, err := inspector.List(ctx, q)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for i := range page.Instances {
 			row := &page.Instances[i]
@@ -144,5 +165,5 @@ func (e *Engine) takeOverCallbacks(ctx context.Context, inspector provider.Inspe
 		}
 		q.After = page.Next
 	}
-	return nil
+	return alive, nil
 }

@@ -233,6 +233,9 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 		e.noted(x)
 		return
 	}
+	if c.Turn != nil && s.aside {
+		e.putAside(x)
+	}
 	s.trim()
 	if c.Turn != nil || c.Release {
 		x.charged, x.attempts = false, 0

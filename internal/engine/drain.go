@@ -102,13 +102,17 @@ func (e *Engine) giveBack(node provider.NodeKey) {
 	e.held = map[provider.TaskRef]*task{}
 	e.mu.Unlock()
 	back := map[provider.TaskRef]provider.TaskFinish{}
-	give := func(ref provider.TaskRef, details []byte) {
-		back[ref] = provider.TaskFinish{TaskRef: ref, VisibleAt: e.clock.now(), GiveBack: true, Details: details}
+	give := func(ref provider.TaskRef, details, failure []byte) {
+		back[ref] = provider.TaskFinish{TaskRef: ref, VisibleAt: e.clock.now(), GiveBack: true, Details: details, Failure: failure}
 	}
 	for ref, t := range held {
 		if !t.settled.Swap(true) {
 			t.ctx.cancel(errCanceled, ErrDraining)
-			give(ref, t.details())
+			var note []byte
+			if t.past.suspicious() {
+				note = t.noteOf("")
+			}
+			give(ref, t.details(), note)
 		}
 	}
 	if node == 0 {
@@ -121,7 +125,7 @@ func (e *Engine) giveBack(node provider.NodeKey) {
 		if err == nil {
 			for _, ref := range rows.Tasks {
 				if held[ref] == nil {
-					give(ref, nil)
+					give(ref, nil, nil)
 				}
 			}
 			if len(back) == 0 {

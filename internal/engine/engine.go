@@ -229,7 +229,8 @@ type counters struct {
 	activitiesLocal, activitiesRow         atomic.Int64
 	activitiesFailed, recovered            atomic.Int64
 	claimed, buried, adopted, abandonments atomic.Int64
-	quarantined                            atomic.Int64
+	quarantined, tasksQuarantined          atomic.Int64
+	undecodable                            atomic.Int64
 }
 
 // Metrics is a reading of the node's counters.
@@ -240,7 +241,9 @@ type Metrics struct {
 	ActivitiesLocal, ActivitiesRow         int64
 	ActivitiesFailed, Recovered            int64
 	Claimed, Buried, Adopted, Abandonments int64
-	Owned, Hot, Quarantined                int64
+	Owned, Hot                             int64
+	Quarantined, TasksQuarantined          int64
+	Undecodable                            int64
 }
 
 // Metrics reads the node's counters.
@@ -257,5 +260,6 @@ func (e *Engine) Metrics() Metrics {
 		ActivitiesFailed: c.activitiesFailed.Load(), Recovered: c.recovered.Load(),
 		Claimed: c.claimed.Load(), Buried: c.buried.Load(), Adopted: c.adopted.Load(), Abandonments: c.abandonments.Load(),
 		Owned: owned, Hot: hot, Quarantined: c.quarantined.Load(),
+		TasksQuarantined: c.tasksQuarantined.Load(), Undecodable: c.undecodable.Load(),
 	}
 }

@@ -111,6 +111,7 @@ type turnScratch struct {
 	began   time.Time // zero while no turn runs
 	final   *history.Event
 	carried []history.Event       // what begins the next execution
+	aside   bool                  // it records messages that cannot be decoded
 	failing bool                  // the commit is the record of a failure
 	notify  bool                  // somebody is called when it stands
 	noted   *provider.TurnFailure // what the commit of a trial says

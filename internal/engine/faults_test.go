@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -269,9 +272,77 @@ func TestANameNoNodeHasWaits(t *testing.T) {
 	})
 }
 
-// DESIGN 9: "Never skip what cannot be decoded": it fails the turn, and people
-// see it.
-func TestAMessageThatCannotBeDecodedFailsTheTurn(t *testing.T) {
+// DESIGN 8.6: "… messages that … cannot be decoded are quarantined … and never
+// block what is behind them", and DESIGN 9: never skipped. A message is recorded
+// as it is, at its place, and what is behind it is delivered.
+func TestAMessageThatCannotBeDecodedIsPutAside(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := memory.Open()
+		var log bytes.Buffer
+		code := func(m *replay.Machine, _ *history.Event) history.Event { return completed(awaitSignals(m, "n", 3)) }
+		n := start(t, store, Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), MaxHot: 1}, codeMap{"three": code}, nil)
+		n.waitMember(t)
+		target := begin(t, n.Client(), "three", "x", nil)
+		signal(t, n.Client(), "x", "n", "1")
+		bad := []byte{history.FormatVersion, byte(history.SignalReceived), 0xff}
+		_, err := store.Send(t.Context(), []provider.Message{{To: target, Payload: bad}, {To: target, Payload: bad[:1]}})
+		assert.NoError(t, err)
+		signal(t, n.Client(), "x", "n", "2")
+		until(t, "the second", func() bool { return rowOf(t, store, target).ReadSeq == 5 })
+		begin(t, n.Client(), "three", "y", nil) // x is evicted, and rebuilt
+		until(t, "eviction", func() bool { return n.Metrics().Evictions > 0 })
+		signal(t, n.Client(), "x", "n", "3")
+		assert.Equal(t, string(within(t, time.Minute, store, target).Payload), "123")
+		assert.Equal(t, n.Metrics().TurnFailures, int64(0))
+		assert.Equal(t, n.Metrics().Undecodable, int64(2))
+		assert.NoError(t, n.stop())
+		assert.Equal(t, strings.Count(log.String(), "a message cannot be decoded"), 2)
+		turns, err := store.Turns(t.Context(), target.Key, 1, 0)
+		assert.NoError(t, err)
+		var kept []string
+		for _, turn := range turns {
+			deliveries, _, err := history.DecodeTurn(turn.Events)
+			assert.NoError(t, err)
+			for _, d := range deliveries {
+				if d.Kind == history.Undecodable {
+					assert.True(t, d.Text != "", "why")
+					kept = append(kept, string(d.Payload))
+				}
+			}
+		}
+		assert.Equal(t, kept, []string{string(bad), string(bad[:1])})
+	})
+}
+
+// An answer that cannot be decoded fails its command: nobody will answer again.
+func TestAnAnswerThatCannotBeDecodedFailsItsCommand(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := memory.Open()
+		nobody := one("nobody", nil)
+		n := start(t, store, Options{}, codeMap{"asks": nobody}, nil)
+		n.waitMember(t)
+		target := begin(t, n.Client(), "asks", "x", nil)
+		until(t, "the task", func() bool {
+			tasks, err := store.Tasks(t.Context(), target.Key)
+			assert.NoError(t, err)
+			return len(tasks) == 1
+		})
+		assert.NoError(t, n.stop())
+		node, err := store.Join(t.Context(), provider.NodeInfo{})
+		assert.NoError(t, err)
+		reply, err := store.ClaimTasks(t.Context(), provider.TaskClaim{Node: node, Limit: 1, Filters: []provider.TaskFilter{{Name: "nobody"}}})
+		assert.NoError(t, err)
+		errs, err := store.FinishTasks(t.Context(), node, []provider.TaskFinish{{TaskRef: reply.Tasks[0].Ref(), Message: []byte{history.FormatVersion}}})
+		assert.NoError(t, errors.Join(append(errs, err)...))
+		start(t, store, Options{}, codeMap{"asks": nobody}, nil)
+		out := string(within(t, time.Minute, store, target).Payload)
+		assert.Contains(t, out, "!the answer cannot be decoded")
+	})
+}
+
+// What is of a later format may be readable to another program: it fails turns
+// until one more would be too many.
+func TestAMessageOfALaterFormatIsTriedByOthers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := memory.Open()
 		code := func(m *replay.Machine, _ *history.Event) history.Event { return completed(awaitSignals(m, "n", 1)) }
@@ -280,8 +351,10 @@ func TestAMessageThatCannotBeDecodedFailsTheTurn(t *testing.T) {
 		target := begin(t, n.Client(), "one", "x", nil)
 		_, err := store.Send(t.Context(), []provider.Message{{To: target, Payload: []byte{0xff, 0xff}}})
 		assert.NoError(t, err)
-		row := failure(t, store, target, "message 2 of the mailbox")
-		assert.Equal(t, row.ReadSeq, int64(1), "it is still there")
+		signal(t, n.Client(), "x", "n", "1")
+		assert.Equal(t, string(within(t, time.Hour, store, target).Payload), "1")
+		assert.Equal(t, n.Metrics().TurnFailures, int64(4))
+		assert.Equal(t, n.Metrics().Undecodable, int64(1))
 	})
 }
 

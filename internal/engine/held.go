@@ -45,7 +45,9 @@ func (e *Engine) claimTasks(ctx context.Context) (provider.TaskClaimReply, int, 
 	// However many local tasks wait, a share of the workers is for the queue:
 	// retries and what other nodes lost come from there.
 	e.mu.Lock()
-	share := e.o.MaxActivities/8 + 1 - len(e.held)
+	e.trials.mu.Lock()
+	share := e.o.MaxActivities/8 + 1 - max(0, len(e.held)-len(e.trials.tasks))
+	e.trials.mu.Unlock()
 	e.mu.Unlock()
 	limit := max(e.o.MaxActivities-int(e.workers.present.Load()), share)
 	if !e.member() || limit <= 0 {
@@ -93,15 +95,23 @@ func (e *Engine) claimTasks(ctx context.Context) (provider.TaskClaimReply, int, 
 	if next >= 0 {
 		reply.NextDue = min(reply.NextDue, e.clock.now()+int64(next))
 	}
+	var suspects []*task
 	for i := range reply.Tasks {
-		e.hold(&reply.Tasks[i], node)
+		if t := e.hold(&reply.Tasks[i], node); t != nil {
+			suspects = append(suspects, t)
+		}
+	}
+	if len(suspects) > 0 {
+		e.pool.run(func() { e.arraign(suspects) })
 	}
 	return reply, limit, nil
 }
 
-// hold begins an attempt of a task that this node has taken from the queue.
-func (e *Engine) hold(row *provider.Task, node provider.NodeKey) {
+// hold begins an attempt of a task that this node has taken from the queue. A
+// suspect, which may not begin yet, is returned.
+func (e *Engine) hold(row *provider.Task, node provider.NodeKey) (suspect *task) {
 	t := &task{held: row, node: node, engine: e}
+	t.past, t.last = pastOf(row)
 	answer := func(f *history.Failure) {
 		event := history.Event{Kind: history.ActivityFailed, Ref: row.Command, Attempt: row.Attempt, Failure: f}
 		e.finishHeld(t, provider.TaskFinish{TaskRef: row.Ref(), Message: history.AppendMessage(nil, &event)})
@@ -110,20 +120,24 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) {
 	if err != nil {
 		e.o.Logger.Error("task cannot be decoded", "instance", row.InstanceID, "activity", row.Name, "error", err)
 		answer(&history.Failure{Code: CodeUndecodable, Message: err.Error(), Final: true})
-		return
+		return nil
 	}
 	t.pool, t.session, t.policy, t.scheduled = row.Pool, row.Session, command.Policy, row.ScheduledAt
 	if row.Expired {
 		e.expired(t, row, &command)
-		return
+		return nil
 	}
-	if lost(command.Policy, row.Attempt) {
-		answer(workerLost(row.Name, row.Attempt-1, command.Policy))
-		return
+	if n := row.Attempt - t.past.Idle; lost(command.Policy, n) {
+		answer(workerLost(row.Name, n-1, command.Policy))
+		return nil
 	}
 	if p := command.Policy; p != nil && p.ScheduleToClose > 0 && e.clock.now() >= row.ScheduledAt+p.ScheduleToClose {
 		answer(timeout(row.Name, "schedule-to-close", time.Duration(p.ScheduleToClose)))
-		return
+		return nil
+	}
+	if event, ok := e.condemned(t, row); ok {
+		e.finishHeld(t, provider.TaskFinish{TaskRef: row.Ref(), Message: history.AppendMessage(nil, &event)})
+		return nil
 	}
 	t.act = e.activities[row.Name]
 	t.attempt = Attempt{
@@ -138,9 +152,13 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) {
 	e.mu.Lock()
 	e.held[row.Ref()] = t
 	e.mu.Unlock()
-	e.workers.present.Add(1)
 	t.act.running.Add(1)
+	if e.contract.Store.Capabilities.Notes && t.past.suspicious() {
+		return t
+	}
+	e.workers.present.Add(1)
 	e.workers.start(t)
+	return nil
 }
 
 func workerLost(name string, attempts int64, p *history.Policy) *history.Failure {
@@ -234,13 +252,17 @@ func (e *Engine) finishGroup(group []provider.TaskFinish) {
 // good for nothing, while one that is parked waits for its token.
 func (e *Engine) finished(group []provider.TaskFinish, errs []error, unknown bool) {
 	again := false
-	e.mu.Lock()
 	for i := range group {
-		if !errors.Is(errs[i], provider.ErrTooLarge) {
+		switch {
+		case errors.Is(errs[i], provider.ErrTooLarge):
+		case group[i].Park && errs[i] == nil:
+			e.mu.Lock()
 			delete(e.held, group[i].TaskRef)
+			e.mu.Unlock()
+		default:
+			e.unhold(group[i].TaskRef)
 		}
 	}
-	e.mu.Unlock()
 	for i := range group {
 		if errors.Is(errs[i], provider.ErrTooLarge) && !group[i].Park {
 			e.endTooLarge(&group[i])
@@ -276,9 +298,7 @@ func (e *Engine) endTooLarge(f *provider.TaskFinish) {
 	size := len(f.Message) + len(f.Failure) + len(f.Details)
 	e.o.Logger.Error("the end of a task is too large for the store", "instance", int64(f.Instance), "bytes", size)
 	if f.Failure == nil && f.Details == nil && size <= maxEnd {
-		e.mu.Lock() // not even that
-		delete(e.held, f.TaskRef)
-		e.mu.Unlock()
+		e.unhold(f.TaskRef) // not even that
 		return
 	}
 	answer := history.Event{Kind: history.ActivityFailed, Ref: f.Command, Attempt: number(f.Attempt), Failure: &history.Failure{

@@ -120,20 +120,23 @@ func (e *Engine) loaded(x *execution, l *provider.Loaded) {
 	}
 	for i := range l.Mail {
 		m := &l.Mail[i]
-		event, err := history.DecodeMessage(m.Payload)
-		if err != nil {
-			x.state = running
-			e.failTurn(x, fmt.Errorf("message %d of the mailbox: %w: %w", m.Seq, history.ErrCorrupt, err))
-			return
-		}
-		if m.Refused != provider.NotRefused {
-			refusal(&event, m.Refused)
-		}
 		if m.Seq <= x.mailSeen {
 			continue
 		}
+		event, err := history.DecodeMessage(m.Payload)
+		d := delivery{event: event, mail: m.Seq, execution: m.Execution}
+		if err != nil {
+			d, err = e.undecodable(x, m, err)
+		} else if m.Refused != provider.NotRefused {
+			refusal(&d.event, m.Refused)
+		}
+		if err != nil {
+			x.state = running
+			e.failTurn(x, err)
+			return
+		}
 		x.mailSeen = m.Seq
-		x.inbox = append(x.inbox, delivery{event: event, mail: m.Seq, execution: m.Execution})
+		x.inbox = append(x.inbox, d)
 	}
 	x.needMail = l.MoreMail || x.mailHint
 	x.mailHint = false

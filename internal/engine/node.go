@@ -162,11 +162,7 @@ func (e *Engine) extend(ctx context.Context, node provider.NodeKey) error {
 		if ok {
 			continue
 		}
-		e.mu.Lock()
-		t := e.held[batch[i].TaskRef]
-		delete(e.held, batch[i].TaskRef)
-		e.mu.Unlock()
-		if t != nil && !t.settled.Swap(true) {
+		if t := e.unhold(batch[i].TaskRef); t != nil && !t.settled.Swap(true) {
 			t.ctx.cancel(errCanceled, ErrTaskCanceled)
 		}
 	}
@@ -233,6 +229,7 @@ func (e *Engine) letGo() {
 	for _, t := range held {
 		t.settled.Store(true)
 		t.ctx.cancel(errCanceled, ErrTaskLost)
+		e.halfOver(t)
 	}
 	for _, x := range e.all() {
 		x.mu.Lock()
@@ -342,6 +339,7 @@ func (e *Engine) reconcileTasks(ctx context.Context, node provider.NodeKey, rows
 	for _, t := range lost {
 		t.settled.Store(true)
 		t.ctx.cancel(errCanceled, ErrTaskCanceled)
+		e.halfOver(t)
 	}
 	if len(back) > 0 {
 		if _, err := e.store.FinishTasks(ctx, node, back); err == nil {

@@ -69,6 +69,9 @@ type Options struct {
 	// negative MaxSessions: none.
 	MaxSessions int
 	SessionIdle time.Duration
+	// MaxTaskCrashes is how many attempts of a task in a row, run apart, may end
+	// their process. Default 5; negative: any number.
+	MaxTaskCrashes int
 
 	// minAhead is how many commits make a group that is written ahead
 	// (provider.Pipeliner): a change of goroutine costs more than a few are worth.
@@ -124,6 +127,7 @@ func (o Options) withDefaults() Options {
 	def(&o.MaxTurnBytes, 32<<20)
 	def(&o.MaxSessions, 100)
 	def(&o.minAhead, 8)
+	def(&o.MaxTaskCrashes, 5)
 	defd(&o.SessionIdle, 5*time.Minute)
 	if o.random == nil {
 		o.random = rand.Int64N

@@ -154,6 +154,9 @@ func (e *Engine) leftParked(t *task, f *history.Failure) {
 	fate := provider.TaskFinish{TaskRef: ref, Park: true, VisibleAt: t.until, Failure: []byte{}}
 	if t.held != nil {
 		fate.Failure = nonNil(t.held.Failure) // why it was tried again
+		if t.past.suspicious() {
+			fate.Failure = t.noteOf("")
+		}
 	}
 	if f != nil {
 		fate = verdict(ref, t.policy, t.scheduled, e.clock.now(), f)
@@ -179,7 +182,7 @@ func (e *Engine) probationEnd(t *task) int64 {
 // it was lost, with the time until which it may wait otherwise.
 func onProbation(t *task) []byte {
 	return history.AppendMessage(nil, &history.Event{
-		Kind: history.ActivityFailed, Ref: t.attempt.Command, Time: t.until,
+		Kind: history.ActivityFailed, Ref: t.attempt.Command, Time: t.until, Text: t.in(t.onTrial()).text(),
 		Failure: &history.Failure{Code: CodeWorkerLost, Message: "its worker died before it had passed its token on"},
 	})
 }
@@ -239,7 +242,7 @@ func (e *Engine) vouch(ctx context.Context) error {
 // verdict says what becomes of an attempt whose row has failed.
 func verdict(ref provider.TaskRef, p *history.Policy, scheduled, now int64, f *history.Failure) provider.TaskFinish {
 	if at, again := retryAt(p, ref.Attempt, f, scheduled, now, rand.Float64()); again {
-		return provider.TaskFinish{TaskRef: ref, VisibleAt: at, Failure: failed(ref.Command, f)}
+		return provider.TaskFinish{TaskRef: ref, VisibleAt: at, Failure: failed(ref.Command, ref.Attempt, f)}
 	}
 	answer := history.Event{Kind: history.ActivityFailed, Ref: ref.Command, Attempt: number(ref.Attempt), Failure: f}
 	return provider.TaskFinish{TaskRef: ref, Message: history.AppendMessage(nil, &answer)}

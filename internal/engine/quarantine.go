@@ -38,6 +38,9 @@ type Policy struct {
 	// least once, with Timeout to answer. The row is as it was then.
 	Callback func(context.Context, *provider.Instance) error
 	Timeout  time.Duration
+	// FailActivity: an activity that has ended too many processes has failed,
+	// instead of Action.
+	FailActivity bool
 }
 
 // check returns a *provider.NotSupportedError if the policy needs more than the
@@ -71,6 +74,7 @@ func (p Policy) over(base Policy) Policy {
 	if p.Timeout != 0 {
 		base.Timeout = p.Timeout
 	}
+	base.FailActivity = base.FailActivity || p.FailActivity
 	return base
 }
 
@@ -93,6 +97,7 @@ const (
 	kindStuck          = "stuck"
 	kindCrash          = "crash"
 	kindLimit          = "limit"
+	kindWorkerLost     = "worker-lost"
 	kindOther          = "failure"
 )
 
@@ -123,7 +128,10 @@ func classify(err error) (kind, at string) {
 	var stuck *stuckError
 	var limit *limitError
 	var code *replay.LimitError
+	var killer *killerError
 	switch {
+	case errors.As(err, &killer):
+		return kindWorkerLost, killer.activity
 	case errors.As(err, &difference):
 		return kindNondeterminism, place(difference.At)
 	case errors.As(err, &misuse):
@@ -167,7 +175,7 @@ func (e *Engine) account(x *execution, p Policy, err error) provider.TurnFailure
 		f.Count, f.First = last.Count+1, last.First
 	}
 	if x.fault != nil {
-		f.Requeued = x.fault.Requeued
+		f.Requeued, f.Pardoned = x.fault.Requeued, x.fault.Pardoned
 	}
 	return f
 }
@@ -193,7 +201,12 @@ func (e *Engine) failTurn(x *execution, err error) {
 	policy := e.policyOf(x.name, x.version)
 	f := e.account(x, policy, err)
 	wait := turnBackoff(&e.o, f.Count)
-	over := policy.MaxFailures > 0 && f.Count >= int64(policy.MaxFailures)
+	limit, over := int64(policy.MaxFailures), policy.MaxFailures > 0 && f.Count >= int64(policy.MaxFailures)
+	var killer *killerError
+	if errors.As(err, &killer) {
+		f.Count, f.Pardoned = killer.crashes, killer.mail
+		limit, over = killer.crashes, true
+	}
 	var follow []provider.Message
 	if over && policy.Action == Cancel {
 		follow = e.closeChildren(x)
@@ -207,7 +220,7 @@ func (e *Engine) failTurn(x *execution, err error) {
 	log := e.o.Logger.With("instance", x.id, "orchestration", x.name, "version", x.version, "turn", x.nextTurn,
 		"failures", f.Count, "fingerprint", f.Fingerprint())
 	if over {
-		f.Limit = int64(policy.MaxFailures)
+		f.Limit = limit
 		e.condemn(x, policy.Action, &f, follow)
 		log.Error("instance quarantined", "status", c.Status.String(), "first_failure", f.First, "error", err)
 	} else {

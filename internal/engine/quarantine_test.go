@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -84,6 +86,38 @@ func TestAKillerIsQuarantinedAndNobodyElse(t *testing.T) {
 		assert.Equal(t, f.Place, "killer")
 		assert.Equal(t, f.Count, int64(5))
 		assert.True(t, crashes >= 6, "the first two crashes might have been anybody's: %d", crashes)
+	})
+}
+
+// counting counts the lists of what is quarantined.
+type counting struct {
+	*memory.Store
+	lists atomic.Int64
+}
+
+func (c *counting) List(ctx context.Context, q provider.Query) (provider.Page, error) {
+	if slices.Contains(q.Statuses, provider.Quarantined) {
+		c.lists.Add(1)
+	}
+	return c.Store.List(ctx, q)
+}
+
+// Callbacks are taken over when a node has died: until then what is quarantined
+// is not listed again and again.
+func TestCallbacksAreLookedForWhenANodeHasDied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &counting{Store: memory.Open()}
+		lease := 10 * time.Second
+		policy := Policy{Action: CallBack, Callback: func(context.Context, *provider.Instance) error { return nil }}
+		start(t, store, Options{Lease: lease, Policy: policy}, codeMap{"x": sequence(1)}, nil)
+		other := start(t, store.Store, Options{Lease: lease}, nil, nil)
+		time.Sleep(10*lease + time.Second)
+		assert.Equal(t, store.lists.Load(), int64(1), "the first look")
+		assert.NoError(t, other.stop())
+		time.Sleep(2 * lease)
+		assert.Equal(t, store.lists.Load(), int64(2))
+		time.Sleep(20 * lease)
+		assert.Equal(t, store.lists.Load(), int64(3), "now and then")
 	})
 }
 

@@ -28,6 +28,7 @@ type tap struct {
 	onClaim  func(provider.ClaimReply, error) (provider.ClaimReply, error)
 	onTasks  func(provider.TaskClaimReply, error) (provider.TaskClaimReply, error)
 	onFinish func([]provider.TaskFinish, func() ([]error, error)) ([]error, error)
+	onExtend func([]provider.TaskBeat, func() ([]bool, error)) ([]bool, error)
 	onDefine func() error // before Definitions
 	noClaims atomic.Bool  // this node's claims fail
 
@@ -150,9 +151,23 @@ func (p *tap) Definitions(ctx context.Context) ([]provider.Definition, error) {
 }
 
 func (p *tap) FinishTasks(ctx context.Context, node provider.NodeKey, batch []provider.TaskFinish) ([]error, error) {
+	if err := p.line.before("FinishTasks"); err != nil {
+		return nil, err
+	}
 	do := func() ([]error, error) { return p.Store.FinishTasks(ctx, node, batch) }
 	if p.onFinish != nil {
 		return p.onFinish(batch, do)
+	}
+	return do()
+}
+
+func (p *tap) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []provider.TaskBeat) ([]bool, error) {
+	if err := p.line.before("ExtendTasks"); err != nil {
+		return nil, err
+	}
+	do := func() ([]bool, error) { return p.Store.ExtendTasks(ctx, node, batch) }
+	if p.onExtend != nil {
+		return p.onExtend(batch, do)
 	}
 	return do()
 }

@@ -16,11 +16,13 @@ import (
 // the next claim finds the note, this instance was the only suspect that ran,
 // and that counts as a failed turn. What else was claimed is not blamed.
 
-// trials are the suspects of a node. Its lock is taken last.
+// trials are the suspects of a node, of which one runs at a time. Its lock is
+// taken last.
 type trials struct {
 	mu      sync.Mutex
+	busy    bool
 	waiting []*execution
-	current *execution
+	tasks   []*task // suspect.go
 }
 
 // suspicious reports whether the process of an earlier owner may have ended
@@ -62,9 +64,9 @@ func (e *Engine) detain(x *execution) bool {
 	}
 	x.state, x.suspect = queued, true
 	e.trials.mu.Lock()
-	first := e.trials.current == nil
+	first := !e.trials.busy
 	if first {
-		e.trials.current = x
+		e.trials.busy = true
 	} else {
 		e.trials.waiting = append(e.trials.waiting, x)
 	}
@@ -118,8 +120,8 @@ func (e *Engine) trialOver(x *execution) {
 	}
 	x.trial = false
 	e.trials.mu.Lock()
-	e.trials.current = nil
-	more := len(e.trials.waiting) > 0
+	e.trials.busy = false
+	more := len(e.trials.waiting)+len(e.trials.tasks) > 0
 	e.trials.mu.Unlock()
 	if more {
 		e.pool.run(e.nextTrial)
@@ -130,25 +132,36 @@ func (e *Engine) trialOver(x *execution) {
 func (e *Engine) nextTrial() {
 	for {
 		e.trials.mu.Lock()
-		if e.trials.current != nil || len(e.trials.waiting) == 0 {
-			e.trials.mu.Unlock()
-			return
+		var x *execution
+		var t *task
+		switch {
+		case e.trials.busy:
+		case len(e.trials.waiting) > 0:
+			x = e.trials.waiting[0]
+			e.trials.waiting = e.trials.waiting[1:]
+		case len(e.trials.tasks) > 0:
+			t = e.trials.leastSuspected()
 		}
-		x := e.trials.waiting[0]
-		e.trials.waiting = e.trials.waiting[1:]
-		e.trials.current = x
+		begun := x == nil && t == nil
+		e.trials.busy = e.trials.busy || !begun
 		e.trials.mu.Unlock()
-		x.mu.Lock()
-		ready := x.suspect && x.state == queued && x.node != 0
-		if ready {
-			e.try(x)
+		switch {
+		case begun:
+			return
+		case t != nil:
+			begun = e.tryTask(t)
+		default:
+			x.mu.Lock()
+			if begun = x.suspect && x.state == queued && x.node != 0; begun {
+				e.try(x)
+			}
+			x.mu.Unlock()
 		}
-		x.mu.Unlock()
-		if ready {
+		if begun {
 			return
 		}
 		e.trials.mu.Lock()
-		e.trials.current = nil
+		e.trials.busy = false
 		e.trials.mu.Unlock()
 	}
 }

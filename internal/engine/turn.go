@@ -232,7 +232,7 @@ func (e *Engine) takeTurn(x *execution) error {
 // and returns the number of the last message consumed.
 func (e *Engine) deliveries(x *execution) (read int64, err error) {
 	s := &x.turn
-	s.events = s.events[:0]
+	s.events, s.aside = s.events[:0], false
 	read = x.readSeq
 	if len(x.first) > 0 {
 		if err := e.begin(x, &x.first[0]); err != nil {
@@ -267,8 +267,23 @@ func (e *Engine) deliveries(x *execution) (read int64, err error) {
 			}
 		case x.machine == nil:
 			return 0, fmt.Errorf("%s before the start", ev.Kind)
+		case ev.Kind == history.Undecodable:
+			s.aside = true
+			s.events = append(s.events, *ev)
+			answer, open := inPlaceOf(x, d)
+			if !open || seen[answer.Ref] {
+				continue
+			}
+			ev = &answer
 		case d.execution != 0 && d.execution != x.generation || ev.Ref != 0 && seen[ev.Ref] || !x.machine.Accepts(ev):
 			e.metrics.dropped.Add(1)
+			continue
+		}
+		deliver, err := e.judge(x, d)
+		if err != nil {
+			return 0, err
+		}
+		if !deliver {
 			continue
 		}
 		if seen != nil && ev.Ref != 0 {

@@ -40,6 +40,14 @@ type task struct {
 	parking sync.Mutex
 	parked  bool
 	beats   beats
+	// past is what is known of the attempts before, last the failure of the last
+	// that failed. trial: it runs apart until over is closed, which is when both
+	// halves of its end have come.
+	past   past
+	last   *history.Failure
+	trial  atomic.Bool
+	halves atomic.Int32
+	over   chan struct{}
 }
 
 // activity is a registered activity with the number of its tasks here.
@@ -124,6 +132,7 @@ func (w *workers) run(t *task) {
 			failure = &history.Failure{Code: CodePanic, Message: "the activity ended its goroutine"}
 			w.unreserve(t.act)
 			w.settle(t, nil, failure)
+			w.e.halfOver(t)
 		}
 	}()
 	switch {
@@ -139,9 +148,11 @@ func (w *workers) run(t *task) {
 	w.unreserve(t.act)
 	if t.wasParked() {
 		w.e.leftParked(t, failure)
-		return
+		w.e.halfOver(t) // its row is not this node's
+	} else {
+		w.settle(t, result, failure)
 	}
-	w.settle(t, result, failure)
+	w.e.halfOver(t)
 }
 
 // tooLate reports whether a task has waited in this node's memory for longer
@@ -221,7 +232,7 @@ func (w *workers) settle(t *task, result []byte, failure *history.Failure) {
 func (w *workers) conclude(t *task, result []byte, failure *history.Failure) {
 	if failure != nil {
 		now := w.e.clock.now()
-		if at, again := retryAt(t.policy, t.attempt.Number, failure, t.scheduled, now, rand.Float64()); again {
+		if at, again := retryAt(t.policy, t.spent(), failure, t.scheduled, now, rand.Float64()); again {
 			w.retry(t, at, failure)
 			return
 		}
@@ -249,7 +260,10 @@ func (w *workers) finish(t *task, answer history.Event) {
 }
 
 func (w *workers) retry(t *task, at int64, failure *history.Failure) {
-	reason := failed(t.attempt.Command, failure)
+	reason := failed(t.attempt.Command, t.attempt.Number, failure)
+	if idle := t.past.Idle; idle > 0 {
+		reason = past{Attempt: t.attempt.Number, Idle: idle}.note(t.attempt.Command, failure)
+	}
 	if t.held != nil {
 		w.e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), VisibleAt: at, Failure: reason, Details: t.details()})
 		return
@@ -260,8 +274,8 @@ func (w *workers) retry(t *task, at int64, failure *history.Failure) {
 }
 
 // failed is the failure of an attempt that is not the last, as its row keeps it.
-func failed(command int64, f *history.Failure) []byte {
-	return history.AppendMessage(nil, &history.Event{Kind: history.ActivityFailed, Ref: command, Failure: f})
+func failed(command, attempt int64, f *history.Failure) []byte {
+	return history.AppendMessage(nil, &history.Event{Kind: history.ActivityFailed, Ref: command, Attempt: attempt, Failure: f})
 }
 
 // row is the task as the store keeps it: what a local task becomes when it

@@ -62,7 +62,7 @@ func (s *Store) Describe(ctx context.Context) (provider.Description, error) {
 	defer s.mu.Unlock()
 	return provider.Description{
 		Name: "memory", Version: "1", Contract: provider.Supported,
-		Capabilities: provider.Capabilities{Inspect: true, Hold: true, Amend: true},
+		Capabilities: provider.Capabilities{Inspect: true, Hold: true, Amend: true, Notes: true},
 		Durability:   "memory", MaxEventSize: s.MaxEventSize, Now: now,
 	}, nil
 }

@@ -150,7 +150,7 @@ func (s *Store) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []
 	defer s.mu.Unlock()
 	held := make([]bool, len(batch))
 	for i := range batch {
-		if s.tooLarge(batch[i].Details) {
+		if s.tooLarge(batch[i].Details, batch[i].Failure) {
 			return nil, provider.ErrTooLarge
 		}
 	}
@@ -159,6 +159,9 @@ func (s *Store) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []
 		held[i] = t != nil
 		if t != nil && batch[i].Details != nil {
 			t.Details = keep(batch[i].Details)
+		}
+		if t != nil && batch[i].Failure != nil {
+			t.Failure = keep(batch[i].Failure)
 		}
 	}
 	return held, nil

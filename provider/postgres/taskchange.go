@@ -134,14 +134,15 @@ func (t *txn) held(node provider.NodeKey, ref provider.TaskRef) *task {
 	return k
 }
 
-// ExtendTasks implements [provider.Provider]. It writes only what has details.
+// ExtendTasks implements [provider.Provider]. It writes only what says
+// something.
 func (s *Store) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []provider.TaskBeat) ([]bool, error) {
 	held := make([]bool, len(batch))
-	if !slices.ContainsFunc(batch, func(b provider.TaskBeat) bool { return b.Details != nil }) {
+	if !slices.ContainsFunc(batch, func(b provider.TaskBeat) bool { return b.Details != nil || b.Failure != nil }) {
 		return held, s.checkTasks(ctx, node, batch, held)
 	}
 	for i := range batch {
-		if tooLarge(batch[i].Details) {
+		if tooLarge(batch[i].Details) || tooLarge(batch[i].Failure) {
 			if err := s.ready(ctx, "extend tasks"); err != nil {
 				return nil, err
 			}
@@ -154,8 +155,8 @@ func (s *Store) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []
 		b := &batch[i]
 		k := t.held(node, b.TaskRef)
 		held[i] = k != nil
-		if k != nil && b.Details != nil {
-			t.change(t.entries[b.Instance], k, nil, b.Details)
+		if k != nil && (b.Details != nil || b.Failure != nil) {
+			t.change(t.entries[b.Instance], k, b.Failure, b.Details)
 		}
 	}
 	if err := s.submit(ctx, "extend tasks", &r); err != nil {

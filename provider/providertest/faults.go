@@ -108,6 +108,7 @@ func (w *faulty) Describe(ctx context.Context) (provider.Description, error) {
 	return call(w, "Describe", func() (provider.Description, error) {
 		d, err := w.Provider.Describe(ctx)
 		d.Capabilities = d.Capabilities.Of(w.self)
+		d.Capabilities.Pipeline = true // CommitAhead
 		return d, err
 	})
 }

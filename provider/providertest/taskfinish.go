@@ -1,6 +1,8 @@
 package providertest
 
 import (
+	"fmt"
+
 	"github.com/durango-go/durango/provider"
 )
 
@@ -193,6 +195,26 @@ var taskFinishCases = []testCase{
 		h.kill(node)
 		h.same("held by the dead", h.extend(node, provider.TaskBeat{TaskRef: task.Ref(), Details: []byte("no")}), false)
 		h.same("details for the next attempt", string(only(h, "tasks claimed", h.claimTasks(other, 1).Tasks).Details), "at 1")
+	}},
+	{"ABeatStoresANote", func(h *harness) {
+		h.need(h.caps.Notes, "Notes")
+		node, other := h.join(), h.join()
+		key, task := h.working(node, "a", 4)
+		beat := provider.TaskBeat{TaskRef: task.Ref(), Details: []byte("at 1"), Failure: []byte("noted")}
+		h.same("held", h.extend(node, beat), true)
+		h.same("held", h.extend(node, provider.TaskBeat{TaskRef: task.Ref(), Details: []byte("at 2")}), true)
+		h.same("held by another", h.extend(other, beat), false)
+		row := only(h, "task rows", h.taskRows(key))
+		h.same("note and details", string(row.Failure)+" "+string(row.Details), "noted at 2")
+		h.same("held", h.extend(node, provider.TaskBeat{TaskRef: task.Ref(), Failure: []byte("again")}), true)
+		row = only(h, "task rows", h.taskRows(key))
+		h.same("note and details", string(row.Failure)+" "+string(row.Details), "again at 2")
+		h.same("holder, attempt", fmt.Sprint(row.Holder == node, row.Attempt), fmt.Sprint(true, task.Attempt))
+		h.kill(node)
+		next := only(h, "tasks claimed", h.claimTasks(other, 1).Tasks)
+		h.same("note for the next attempt", string(next.Failure), "again")
+		h.ok(h.finish(other, provider.TaskFinish{TaskRef: next.Ref(), GiveBack: true, Failure: []byte{}}), "give back")
+		h.same("note", len(only(h, "task rows", h.taskRows(key)).Failure), 0)
 	}},
 	{"BeatsAreAnsweredItemByItem", func(h *harness) {
 		node := h.join()

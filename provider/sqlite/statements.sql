@@ -263,7 +263,8 @@ UPDATE tasks SET holder = ?3, held_since = 0, visible_at = ?4, attempt = ?5, exp
 WHERE instance = ?1 AND command = ?2
 
 -- name: task_details
-UPDATE tasks SET details = ?3 WHERE instance = ?1 AND command = ?2
+UPDATE tasks SET details = coalesce(?3, details), failure = coalesce(?4, failure)
+WHERE instance = ?1 AND command = ?2
 
 -- name: task_delete
 DELETE FROM tasks WHERE instance = ? AND command = ?

@@ -84,16 +84,17 @@ func heldTask(c *conn, node provider.NodeKey, ref provider.TaskRef) (*provider.T
 	return t, nil
 }
 
-// ExtendTasks implements [provider.Provider]. It writes only what has details.
+// ExtendTasks implements [provider.Provider]. It writes only what says
+// something.
 func (s *Store) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []provider.TaskBeat) ([]bool, error) {
 	held := make([]bool, len(batch))
-	details := slices.ContainsFunc(batch, func(b provider.TaskBeat) bool { return b.Details != nil })
 	for i := range batch {
-		if tooLarge(batch[i].Details) {
+		if tooLarge(batch[i].Details) || tooLarge(batch[i].Failure) {
 			return nil, provider.ErrTooLarge
 		}
 	}
-	if !details {
+	said := func(b provider.TaskBeat) bool { return b.Details != nil || b.Failure != nil }
+	if !slices.ContainsFunc(batch, said) {
 		err := s.read(ctx, "extend tasks", func(c *conn) error {
 			for i := range batch {
 				t, err := heldTask(c, node, batch[i].TaskRef)
@@ -110,11 +111,12 @@ func (s *Store) ExtendTasks(ctx context.Context, node provider.NodeKey, batch []
 	r.run = func(w *writer, i int) error {
 		b := &batch[i]
 		t, err := heldTask(w.c, node, b.TaskRef)
-		if held[i] = t != nil; err != nil || !held[i] || b.Details == nil {
+		if held[i] = t != nil; err != nil || !held[i] || !said(*b) {
 			return err
 		}
 		st := w.c.query(qTaskDetails, int64(b.Instance), b.Command)
-		st.BindBytes(3, b.Details)
+		bindBytes(st, 3, b.Details)
+		bindBytes(st, 4, b.Failure)
 		return run(st)
 	}
 	if err := s.w.submit(ctx, "extend tasks", &r); err != nil {
