@@ -42,7 +42,7 @@ var layers = map[string]layer{
 	},
 	"codec/sealed":          {own: []string{"."}},
 	"codec/protobuf":        {own: []string{"."}, other: []string{"google.golang.org/protobuf"}},
-	"history":               {},
+	"history":               {other: []string{"github.com/klauspost/compress/zstd"}},
 	"provider":              {own: []string{"history"}},
 	"provider/providertest": {own: []string{"provider", "history"}},
 	"provider/memory":       {own: []string{"provider", "history", "internal/topic"}},
@@ -148,6 +148,7 @@ func TestLayerRules(t *testing.T) {
 	}{
 		{"history", "encoding/json", true},
 		{"history", "github.com/google/uuid", false},
+		{"history", "github.com/klauspost/compress/zstd", true},
 		{"history", module + "/provider", false},
 		{"provider", module + "/history", true},
 		{"internal/replay", "slices", true},

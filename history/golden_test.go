@@ -130,6 +130,9 @@ func writeGolden(t *testing.T, dir string) {
 	write("turn-empty", formatGolden("turn", nil, nil, history.AppendTurn(nil, nil, nil)))
 	deliveries, commands = typicalTurn()
 	write("turn-typical", formatGolden("turn", deliveries, commands, history.AppendTurn(nil, deliveries, commands)))
+	p, long := history.NewPacker(1), []history.Event{largeEvent()}
+	write("packed-message", formatGolden("message", nil, long, p.Pack(history.AppendMessage(nil, &long[0]))))
+	write("packed-turn", formatGolden("turn", long, commands, p.Pack(history.AppendTurn(nil, long, commands))))
 }
 
 func formatGolden(form string, deliveries, commands []history.Event, enc []byte) string {
