@@ -34,11 +34,14 @@ type ClientOptions struct {
 	Codec Codec
 	// Interceptors are around the calls of the client.
 	Interceptors []Interceptor
+	// Compression is the size in bytes from which what the client sends is
+	// compressed; see [Options.Compression]. Default 4 KiB; negative: never.
+	Compression int
 }
 
 // NewClientWith is NewClient with options.
 func NewClientWith(store provider.Provider, o ClientOptions) *Client {
-	return newClient(engine.NewClient(store), o)
+	return newClient(engine.NewClient(store, o.Compression), o)
 }
 
 func newClient(c *engine.Client, o ClientOptions) *Client {

@@ -79,6 +79,11 @@ type Options struct {
 	// on with it. The check reads every open history, so it takes its time. New
 	// returns [ErrNotSupported] if the store cannot do it.
 	SuspendIncompatible bool
+	// Compression is the size in bytes from which what is stored (turns,
+	// messages, tasks, outcomes, values) is compressed, where that makes it
+	// smaller. Nodes and clients of one store may differ in it: all read both.
+	// Default 4 KiB; negative: nothing is.
+	Compression int
 	// MaxEventSize is the largest payload in bytes. Default, and upper bound:
 	// what the store takes.
 	MaxEventSize int
@@ -141,7 +146,7 @@ func (o *Options) engine() engine.Options {
 		InboxSize: o.InboxSize, MinPrefetch: o.MinPrefetch, MaxPrefetch: o.MaxPrefetch,
 		Lease: o.Lease, MinPoll: o.MinPoll, MaxPoll: o.MaxPoll, IdleRelease: o.IdleRelease,
 		TurnTimeout: o.TurnTimeout, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
-		DrainTimeout: o.DrainTimeout, MaxEventSize: o.MaxEventSize,
+		DrainTimeout: o.DrainTimeout, MaxEventSize: o.MaxEventSize, Compression: o.Compression,
 		Policy: o.Quarantine.engine(), MaxHistory: o.MaxHistory,
 		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle,
 	}

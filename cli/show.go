@@ -270,7 +270,11 @@ func (s *session) values(ctx context.Context, in *provider.Instance) ([]valueVie
 	}
 	views := []valueView{}
 	for _, v := range values {
-		views = append(views, valueView{v.Name, rawJSON(v.Payload)})
+		payload, err := history.UnpackRaw(v.Payload)
+		if err != nil {
+			return nil, fmt.Errorf("value %q of instance %q: %w", v.Name, in.ID, err)
+		}
+		views = append(views, valueView{v.Name, rawJSON(payload)})
 	}
 	return views, nil
 }

@@ -125,7 +125,7 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 	e.commits = newBatcher(e.pool.run, 512, e.commitGroup)
 	e.loads = newBatcher(e.pool.run, 128, e.loadGroup)
 	e.finishes = newBatcher(e.pool.run, 256, e.finishGroup)
-	e.client = newClient(store, e)
+	e.client = newClient(store, e, e.o.Compression)
 	e.alone.Store(true)
 	return e, nil
 }

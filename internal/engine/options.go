@@ -60,6 +60,9 @@ type Options struct {
 	SessionIdle time.Duration
 	// MaxEventSize is the largest payload; zero means the store's limit.
 	MaxEventSize int
+	// Compression is the size in bytes from which what is stored is compressed.
+	// Default 4 KiB; negative: never.
+	Compression int
 
 	// random spreads pauses; a simulation gives a generator of its own, so that
 	// it can be repeated. Default: rand.Int64N.

@@ -313,6 +313,7 @@ func (c *Client) policyOf(ctx context.Context, ref provider.TaskRef) (p *history
 // takes a task that is not there for one that it has ended.
 func (c *Client) finishParked(ctx context.Context, ref provider.TaskRef, f provider.TaskFinish) (bool, error) {
 	unknown := false
+	f = c.packFinish(f)
 	fate, err := retryOne(ctx, func() ([]error, error) {
 		fates, err := c.store.FinishTasks(ctx, 0, []provider.TaskFinish{f})
 		unknown = unknown || errors.Is(err, provider.ErrUnknownOutcome)

@@ -64,7 +64,7 @@ func TestRule11AParkThatTakesLongIsNotLost(t *testing.T) {
 				target := begin(t, n.Client(), "o", "x", nil)
 				select {
 				case token := <-tokens:
-					assert.NoError(t, NewClient(store).Complete(t.Context(), token, []byte("done")))
+					assert.NoError(t, NewClient(store, 0).Complete(t.Context(), token, []byte("done")))
 				case <-time.After(5 * time.Minute):
 				}
 				assert.Equal(t, string(within(t, 5*time.Minute, store, target).Payload), "done")

@@ -20,7 +20,7 @@ func (e *Engine) reset(x *execution, read int64) *provider.Commit {
 	}
 	s.refusals = s.refusals[:0]
 	s.started, s.stopped = s.started[:0], s.stopped[:0]
-	s.final, s.carried, s.failing, s.notify, s.noted = nil, nil, false, false, nil
+	s.final, s.carried, s.failing, s.notify, s.noted, s.packed = nil, nil, false, false, nil, false
 	c.Tasks = append(c.Tasks, s.extra...)
 	if len(c.Replies) > 0 {
 		c.DropReplies = e.clock.now() - int64(replyWindow)

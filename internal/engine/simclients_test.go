@@ -28,7 +28,7 @@ type simClients struct {
 }
 
 func newSimClients(w *world) *simClients {
-	return &simClients{w: w, plain: NewClient(w.connect("clients", 0, &line{}, nil)), over: make(chan struct{})}
+	return &simClients{w: w, plain: NewClient(w.connect("clients", 0, &line{}, nil), 0), over: make(chan struct{})}
 }
 
 // any returns a client, and the line that its node depends on.

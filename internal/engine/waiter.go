@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
 )
 
@@ -105,6 +106,9 @@ func (c *Client) Look(ctx context.Context, l provider.Lookup) (provider.Finding,
 	f, err := retryOne(ctx, func() ([]provider.Finding, error) { return c.store.Lookup(ctx, []provider.Lookup{l}) })
 	if err == nil {
 		err = f.Err
+	}
+	if err == nil && l.Kind == provider.LookupValue {
+		f.Payload, err = history.UnpackRaw(f.Payload)
 	}
 	return f, err
 }
