@@ -270,7 +270,7 @@ func (s *session) values(ctx context.Context, in *provider.Instance) ([]valueVie
 	}
 	views := []valueView{}
 	for _, v := range values {
-		payload, err := history.UnpackRaw(v.Payload)
+		payload, _, err := history.DecodeRaw(v.Payload)
 		if err != nil {
 			return nil, fmt.Errorf("value %q of instance %q: %w", v.Name, in.ID, err)
 		}

@@ -298,6 +298,17 @@ func (d *decoder) event(e *Event, nested bool) {
 	if m&fHeader != 0 {
 		e.Header = d.header()
 	}
+	if m&fBlobs != 0 {
+		e.Blobs = d.blobs()
+	}
+}
+
+func (d *decoder) blobs() (blobs []BlobAddress) {
+	for range d.count(len(BlobAddress{})) {
+		blobs = append(blobs, BlobAddress(d.b[d.at:]))
+		d.at += len(BlobAddress{})
+	}
+	return blobs
 }
 
 func (d *decoder) header() map[string]string {

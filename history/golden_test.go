@@ -270,6 +270,10 @@ func goldenCases() []goldenCase {
 			Kind: history.ActivityScheduled, Seq: 3, Name: "charge-card", Payload: payload,
 			Header: map[string]string{"traceparent": "00-0af7651916cd43dd", "tenant": "acme", "": "\xff", "empty": ""},
 		}},
+		{"blobs", history.Event{
+			Kind: history.Completed, Seq: 3, Payload: []byte(`{"blob":"01"}`),
+			Blobs: []history.BlobAddress{{1, 2, 31: 3}, {31: 0xff}},
+		}},
 		{"sealed-failure", history.Event{
 			Kind: history.ActivityFailed, Ref: 3,
 			Failure: &history.Failure{Code: "card-declined", Detail: []byte("\x00\x8f"), Sealed: true, RetryAfter: math.MaxInt64, Cause: declined},

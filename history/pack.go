@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"sync"
 
@@ -52,7 +53,7 @@ func (p *Packer) Pack(b []byte) []byte {
 	return b
 }
 
-// PackRaw is Pack for a payload without an envelope, which [UnpackRaw] reads.
+// PackRaw is Pack for a payload without an envelope, which [DecodeRaw] reads.
 // It must be called once for a payload.
 func (p *Packer) PackRaw(b []byte) []byte {
 	marked := bytes.HasPrefix(b, rawMark)
@@ -73,13 +74,37 @@ func (p *Packer) compress(mark, b []byte) []byte {
 	return p.encoder.EncodeAll(b, append(make([]byte, 0, len(mark)+len(b)/2), mark...))
 }
 
-// UnpackRaw returns the payload that [Packer.PackRaw] was given.
-func UnpackRaw(b []byte) ([]byte, error) {
-	frame, ok := bytes.CutPrefix(b, rawMark)
-	if !ok {
-		return b, nil
+// blobsMark begins a payload without an envelope that stands behind the
+// addresses of its blobs. What begins with it by chance has none there.
+var blobsMark = []byte{0x81, 0x2d, 0xb0, 0x47, 0x9e, 0xf1, 0x68, 0x13, 0xca, 0x5b, 0x84, 0x3e, 0xd9, 0x76, 0x20, 0xaf}
+
+// EncodeRaw returns a payload that is stored without an envelope together with
+// the blobs that it refers to. It is the payload itself if there are none.
+func EncodeRaw(payload []byte, blobs []BlobAddress) []byte {
+	if len(blobs) == 0 && !bytes.HasPrefix(payload, blobsMark) {
+		return payload
 	}
-	return decompress(frame)
+	b := binary.AppendUvarint(bytes.Clone(blobsMark), uint64(len(blobs)))
+	for i := range blobs {
+		b = append(b, blobs[i][:]...)
+	}
+	return append(b, payload...)
+}
+
+// DecodeRaw reads what [EncodeRaw] returned, packed by [Packer.PackRaw] or not.
+func DecodeRaw(b []byte) (payload []byte, blobs []BlobAddress, err error) {
+	if frame, ok := bytes.CutPrefix(b, rawMark); ok {
+		if b, err = decompress(frame); err != nil {
+			return nil, nil, err
+		}
+	}
+	rest, ok := bytes.CutPrefix(b, blobsMark)
+	if !ok {
+		return b, nil, nil
+	}
+	d := decoder{b: rest}
+	blobs = d.blobs()
+	return rest[d.at:], blobs, d.err
 }
 
 // unpacker is made at once: it has channels, and one made within a bubble of

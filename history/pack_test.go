@@ -74,14 +74,24 @@ func TestPackRaw(t *testing.T) {
 	for _, threshold := range []int{-1, 1, 100} {
 		p := history.NewPacker(threshold)
 		packed := history.NewPacker(1).PackRaw(long)
-		for _, raw := range [][]byte{{}, []byte("7"), {0x81}, long, packed, packed[:20], p.PackRaw(packed)} {
-			got, err := history.UnpackRaw(p.PackRaw(raw))
+		for _, raw := range [][]byte{{}, []byte("7"), {0x81}, long, packed, packed[:20], p.PackRaw(packed), history.EncodeRaw(long, []history.BlobAddress{{1}})} {
+			got, err := unpackRaw(p.PackRaw(history.EncodeRaw(raw, nil)))
 			assert.NoError(t, err)
 			assert.Equal(t, string(got), string(raw))
+			blobs := []history.BlobAddress{{1}, {31: 2}}
+			got, kept, err := history.DecodeRaw(p.PackRaw(history.EncodeRaw(raw, blobs)))
+			assert.NoError(t, err)
+			assert.Equal(t, string(got), string(raw))
+			assert.Equal(t, kept, blobs)
 		}
 	}
-	_, err := history.UnpackRaw(history.NewPacker(1).PackRaw(long)[:30])
+	_, _, err := history.DecodeRaw(history.NewPacker(1).PackRaw(long)[:30])
 	assert.ErrorIs(t, err, history.ErrCorrupt)
+}
+
+func unpackRaw(b []byte) ([]byte, error) {
+	payload, _, err := history.DecodeRaw(b)
+	return payload, err
 }
 
 // What is small costs nothing.
@@ -139,7 +149,7 @@ func FuzzDecodePacked(f *testing.F) {
 		got := allocated(func() {
 			_, _ = history.DecodeMessage(enc)
 			_, _, _ = history.DecodeTurn(enc)
-			_, _ = history.UnpackRaw(enc)
+			_, _, _ = history.DecodeRaw(enc)
 		})
 		// What a frame says it has is believed up to the limit.
 		if most := uint64(8 * history.MaxPacked); got > most {

@@ -42,6 +42,8 @@ type Capabilities struct {
 	Hold bool
 	// Amend: the store is an Amender.
 	Amend bool
+	// Blobs: the store is a BlobKeeper.
+	Blobs bool
 }
 
 // Negotiate returns the highest version that both sides speak, preferring

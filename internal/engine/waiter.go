@@ -103,14 +103,20 @@ func (c *Client) outcome(ctx context.Context, t provider.Target) (provider.Outco
 
 // Look reads one thing that an instance has published.
 func (c *Client) Look(ctx context.Context, l provider.Lookup) (provider.Finding, error) {
-	f, err := retryOne(ctx, func() ([]provider.Finding, error) { return c.store.Lookup(ctx, []provider.Lookup{l}) })
+	f, _, err := c.LookWith(ctx, l)
+	return f, err
+}
+
+// LookWith is Look, with the blobs that a value refers to.
+func (c *Client) LookWith(ctx context.Context, l provider.Lookup) (f provider.Finding, blobs []history.BlobAddress, err error) {
+	f, err = retryOne(ctx, func() ([]provider.Finding, error) { return c.store.Lookup(ctx, []provider.Lookup{l}) })
 	if err == nil {
 		err = f.Err
 	}
 	if err == nil && l.Kind == provider.LookupValue {
-		f.Payload, err = history.UnpackRaw(f.Payload)
+		f.Payload, blobs, err = history.DecodeRaw(f.Payload)
 	}
-	return f, err
+	return f, blobs, err
 }
 
 // Await waits until an instance has published something: a reply, or a custom

@@ -31,7 +31,7 @@ func TestTenMigrateAtOnce(t *testing.T) {
 		must(t, s.Close())
 	}
 	c := raw(t)
-	assert.Equal(t, value(t, c, "SELECT value FROM "+pgx.Identifier{schema, "meta"}.Sanitize()+" WHERE name = 'version'"), int64(1))
+	assert.Equal(t, value(t, c, "SELECT value FROM "+pgx.Identifier{schema, "meta"}.Sanitize()+" WHERE name = 'version'"), int64(2))
 	assert.Equal(t, value(t, c, "SELECT count(*) FROM "+pgx.Identifier{schema, "instances"}.Sanitize()), int64(10))
 }
 

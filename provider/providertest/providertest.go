@@ -90,6 +90,7 @@ var topics = []struct {
 	{"Hold", holdCases},
 	{"Delete", deleteCases},
 	{"Amend", amendCases},
+	{"Blobs", blobCases},
 	{"Outcomes", outcomeCases},
 	{"Inspector", inspectorCases},
 	{"Limits", limitCases},

@@ -110,6 +110,19 @@ const (
 	qListChildren
 	qListIds
 	qListWaiting
+	qBlobGet
+	qBlobContent
+	qBlobInsert
+	qBlobContentInsert
+	qBlobTouch
+	qBlobDelete
+	qBlobContentDelete
+	qBlobPage
+	qBlobList
+	qBlobUsed
+	qBlobRefInsert
+	qBlobRefLeave
+	qBlobRefClear
 
 	statements
 )

@@ -56,7 +56,7 @@ func TestOpenRefusesANewerSchema(t *testing.T) {
 	must(t, s.Close())
 	_, err := Open(s.name)
 	is(t, err, provider.ErrSchemaNewer, s.name)
-	if text := fmt.Sprint(err); !strings.Contains(text, "99") || !strings.Contains(text, "up to 2") {
+	if text := fmt.Sprint(err); !strings.Contains(text, "99") || !strings.Contains(text, "up to 3") {
 		t.Errorf("%q does not name both versions", text)
 	}
 }

@@ -47,7 +47,7 @@ func TestAnOlderSchemaIsMigrated(t *testing.T) {
 	s := openAt(t, schema1(t), Options{})
 	version, err := raw(t, s).pragmaInt("user_version")
 	must(t, err)
-	assert.Equal(t, version, int64(2))
+	assert.Equal(t, version, int64(3))
 
 	a, err := s.Get(t.Context(), provider.Target{ID: "a"})
 	must(t, err)
