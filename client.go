@@ -16,6 +16,7 @@ import (
 type Client struct {
 	c     *engine.Client
 	codec Codec // nil: the default
+	blobs *blobs
 	// The first is the outermost.
 	interceptors []wrapper[context.Context, *ClientCall]
 }
@@ -37,15 +38,18 @@ type ClientOptions struct {
 	// Compression is the size in bytes from which what the client sends is
 	// compressed; see [Options.Compression]. Default 4 KiB; negative: never.
 	Compression int
+	// Blobs say where the contents of Blobs are kept: as for the nodes, see
+	// [Options.Blobs].
+	Blobs BlobOptions
 }
 
 // NewClientWith is NewClient with options.
 func NewClientWith(store provider.Provider, o ClientOptions) *Client {
-	return newClient(engine.NewClient(store, o.Compression), o)
+	return newClient(engine.NewClient(store, o.Compression), o, newBlobs(store, o.Codec, o.Blobs))
 }
 
-func newClient(c *engine.Client, o ClientOptions) *Client {
-	return &Client{c: c, codec: custom(o.Codec), interceptors: wrappers(o.Interceptors,
+func newClient(c *engine.Client, o ClientOptions, blobs *blobs) *Client {
+	return &Client{c: c, codec: custom(o.Codec), blobs: blobs, interceptors: wrappers(o.Interceptors,
 		func(i *Interceptor) func(context.Context, *ClientCall, func(context.Context) error) error {
 			return i.Client
 		})}

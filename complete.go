@@ -62,9 +62,9 @@ func (c *Client) Complete(ctx context.Context, token string, out any) error {
 }
 
 func complete[T any](ctx context.Context, c *Client, token string, out *T) error {
-	payload, err := encodeCall(c.codecOf(), "result of activity", "", out)
+	payload, blobs, err := encodeFor(ctx, c, "result of activity", "", out)
 	if err == nil {
-		err = c.parked(ctx, token, func(ctx context.Context) error { return c.c.Complete(ctx, token, payload) })
+		err = c.parked(ctx, token, func(ctx context.Context) error { return c.c.Complete(ctx, token, payload, blobs) })
 	}
 	if err != nil {
 		return fmt.Errorf("complete activity: %w", err)

@@ -105,6 +105,8 @@
 //	the instance was terminated                              ErrTerminated
 //	its turns failed too often, and it is a dead letter      ErrQuarantined
 //	there is nothing to release, retry, requeue or purge     ErrNotQuarantined
+//	the content of a Blob is gone                            ErrBlobNotFound  *BlobError
+//	it is not what was stored                                ErrBlobCorrupt   *BlobError
 //	a value larger than the store takes                      ErrTooLarge
 //	a name, ID, version or option that cannot be used        ErrInvalid       *InvalidError
 //	the store lacks what the call needs                      ErrNotSupported

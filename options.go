@@ -1,11 +1,13 @@
 package durango
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/internal/engine"
 )
 
@@ -84,6 +86,8 @@ type Options struct {
 	// smaller. Nodes and clients of one store may differ in it: all read both.
 	// Default 4 KiB; negative: nothing is.
 	Compression int
+	// Blobs say where the contents of Blobs are kept, and for how long.
+	Blobs BlobOptions
 	// MaxEventSize is the largest payload in bytes. Default, and upper bound:
 	// what the store takes.
 	MaxEventSize int
@@ -128,6 +132,9 @@ func (o *Options) check() error {
 	order("Prefetch", int64(o.MinPrefetch), int64(o.MaxPrefetch), 16, 1024)
 	order("Poll", int64(o.MinPoll), int64(o.MaxPoll), int64(20*time.Millisecond), int64(500*time.Millisecond))
 	order("Backoff", int64(o.MinBackoff), int64(o.MaxBackoff), int64(time.Second), int64(5*time.Minute))
+	if err := o.Blobs.check(); err != nil {
+		problems = append(problems, fmt.Errorf("options: %w", err))
+	}
 	if err := o.Quarantine.check(); err != nil {
 		problems = append(problems, fmt.Errorf("options: %w", err))
 	}
@@ -139,8 +146,8 @@ func (o *Options) check() error {
 	return errors.Join(problems...)
 }
 
-func (o *Options) engine() engine.Options {
-	return engine.Options{
+func (o *Options) engine(blobs *blobs) engine.Options {
+	options := engine.Options{
 		Name: o.Name, Version: moduleVersion(), Logger: o.Logger,
 		MaxActivities: o.MaxActivities, MaxTurns: o.MaxTurns, MaxHot: o.MaxHot, MaxHotBytes: o.MaxHotBytes,
 		InboxSize: o.InboxSize, MinPrefetch: o.MinPrefetch, MaxPrefetch: o.MaxPrefetch,
@@ -150,4 +157,13 @@ func (o *Options) engine() engine.Options {
 		Policy: o.Quarantine.engine(), MaxHistory: o.MaxHistory,
 		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle,
 	}
+	if blobs.store != nil && blobs.keeper != nil {
+		options.PutBlob = func(ctx context.Context, address history.BlobAddress, content []byte) error {
+			return blobs.store.Put(ctx, address.String(), content)
+		}
+		if blobs.idle > 0 {
+			options.SweepBlobs, options.SweepInterval = blobs.sweep, min(blobs.idle/2, time.Hour)
+		}
+	}
+	return options
 }

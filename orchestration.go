@@ -94,7 +94,7 @@ func (o Orchestration[In, Out]) startIntercepted(ctx context.Context, s Sender, 
 
 func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declaration, id string, in *In, header map[string]string) (*Run[Out], error) {
 	s = senderOr(s)
-	n, err := newInstance(s.client().codecOf(), d, id, in, header)
+	n, err := newInstance(ctx, s.client(), d, id, in, header)
 	if err != nil {
 		return nil, err
 	}
@@ -115,23 +115,23 @@ func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declarat
 }
 
 // newInstance is an instance to be created by a client.
-func newInstance[In any](c Codec, d *declaration, id string, in *In, header map[string]string) (provider.NewInstance, error) {
+func newInstance[In any](ctx context.Context, c *Client, d *declaration, id string, in *In, header map[string]string) (provider.NewInstance, error) {
 	if err := d.startable(); err != nil {
 		return provider.NewInstance{}, err
 	}
 	if err := checkID(id); err != nil {
 		return provider.NewInstance{}, err
 	}
-	payload, err := encodeCall(c, "input of", d.name, in)
+	payload, blobs, err := encodeFor(ctx, c, "input of", d.name, in)
 	if err != nil {
 		return provider.NewInstance{}, err
 	}
 	started := history.Event{
-		Kind: history.Started, Name: d.name, Version: d.opts.Version, Target: id, Payload: payload, Header: header,
+		Kind: history.Started, Name: d.name, Version: d.opts.Version, Target: id, Payload: payload, Blobs: blobs, Header: header,
 	}
 	n := provider.NewInstance{
 		ID: id, Name: d.name, Version: d.opts.Version,
-		Start: history.AppendMessage(nil, &started),
+		Start: history.AppendMessage(nil, &started), Blobs: blobs,
 	}
 	if at := d.opts.StartAt; !at.IsZero() {
 		n.NotBefore = at.UnixNano()
@@ -210,11 +210,11 @@ func finish[Out any](x *execution, out *Out, err error) history.Event {
 	case x.next != nil:
 		return *x.next
 	case err == nil:
-		payload, err := encodeCall(x.codec, "output of orchestration", x.info.Name, out)
+		payload, blobs, err := encodeIn(x, "output of orchestration", x.info.Name, out)
 		if err != nil {
 			panic(err)
 		}
-		return history.Event{Kind: history.Completed, Payload: payload}
+		return history.Event{Kind: history.Completed, Payload: payload, Blobs: blobs}
 	}
 	if root := x.m.Root(); root.Canceled() && errors.Is(err, ErrCanceled) && !errors.Is(err, ErrNotCompensated) {
 		return history.Event{Kind: history.Canceled, Text: root.Reason()}

@@ -94,6 +94,12 @@ var promises = []struct {
 	{"a rejected one consumes its message and answers, and leaves no turn", []string{"TestUpdates", "internal/replay.TestRejectedTurnIsNone"}},
 	{"replies are kept for a stated time for retrying clients", []string{"TestUpdates", "providertest.OldAnswersAreDropped"}},
 
+	// DESIGN 8.8, sizes.
+	{"zstd above a threshold", []string{"TestNodesMayDifferInCompression", "history.TestPackedIsReadLikePlain", "history.TestPackedIsBounded"}},
+	{"durango.Blob offers the claim check: payloads above a threshold stored once, out of the history, behind an interface (same store by default)", []string{
+		"TestBlobs", "TestNodesSweepBlobs", "TestBlobsUnderACodec", "providertest.ReferencesComeWithWhatIsWritten",
+		"providertest.ASweepMeetsThoseWhoPassBlobsOn", "providertest.TheyLastUntilTheInstanceIsDeleted"}},
+
 	// DESIGN 9, traps.
 	{"Losing branches' completions are recorded and never block later deliveries", []string{"TestLateCompletion", "TestForeignCompletionsAreDropped"}},
 	{"Identity of a resumed instance (name, version, input, parent) comes from its history, never from a message", []string{"TestIdentityComesFromHistory"}},

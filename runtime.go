@@ -38,7 +38,11 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	e, err := engine.New(store, o.engine())
+	blobs := newBlobs(store, o.Codec, o.Blobs)
+	if o.Blobs.Store != nil && blobs.keeper == nil {
+		return nil, fmt.Errorf("new runtime: Blobs.Store: %w", ErrNotSupported)
+	}
+	e, err := engine.New(store, o.engine(blobs))
 	if err != nil {
 		return nil, fmt.Errorf("new runtime: %w", fromStore(err))
 	}
@@ -49,11 +53,11 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 		}
 	}
 	e.Register(nil, builtin())
-	return &Runtime{engine: e, env: newEnvironment(e.Client(), &o), gated: o.SuspendIncompatible, names: map[string]bool{}}, nil
+	return &Runtime{engine: e, env: newEnvironment(e.Client(), &o, blobs), gated: o.SuspendIncompatible, names: map[string]bool{}}, nil
 }
 
-func newEnvironment(c *engine.Client, o *Options) *environment {
-	env := &environment{logger: o.Logger, codec: custom(o.Codec)}
+func newEnvironment(c *engine.Client, o *Options, blobs *blobs) *environment {
+	env := &environment{logger: o.Logger, codec: custom(o.Codec), blobs: blobs}
 	if c, ok := o.Codec.(interface{ Same(a, b []byte) bool }); ok {
 		env.same = c.Same
 	}
@@ -63,7 +67,7 @@ func newEnvironment(c *engine.Client, o *Options) *environment {
 	env.orchestrations = wrappers(o.Interceptors, func(i *Interceptor) func(*Context, InstanceInfo, func(*Context) error) error {
 		return i.Orchestration
 	})
-	env.client = newClient(c, ClientOptions{Codec: o.Codec, Interceptors: o.Interceptors})
+	env.client = newClient(c, ClientOptions{Codec: o.Codec, Interceptors: o.Interceptors}, blobs)
 	return env
 }
 
@@ -73,6 +77,7 @@ type environment struct {
 	codec  Codec                  // nil: the default
 	same   func(a, b []byte) bool // the codec's, or nil
 	client *Client
+	blobs  *blobs
 	// Of the interceptors, with the first as the outermost.
 	activities     []wrapper[context.Context, ActivityInfo]
 	orchestrations []wrapper[*Context, InstanceInfo]

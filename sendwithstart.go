@@ -30,15 +30,15 @@ func SendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o O
 
 func sendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o Orchestration[In, Out], in *In, signal Signal[T], v *T, header map[string]string) (*Run[Out], error) {
 	d := o.d.or()
-	n, err := newInstance(s.client().codecOf(), d, id, in, header)
+	n, err := newInstance(ctx, s.client(), d, id, in, header)
 	if err != nil {
 		return nil, err
 	}
-	e, err := signal.event(s.client().codecOf(), id, v)
+	e, err := signal.event(id, v, encodeBy[T](ctx, s.client()))
 	if err != nil {
 		return nil, err
 	}
-	m := provider.Message{ID: signal.id, Payload: history.AppendMessage(nil, &e)}
+	m := provider.Message{ID: signal.id, Payload: history.AppendMessage(nil, &e), Blobs: e.Blobs}
 	if m.ID == "" {
 		m.ID = "durango/start/" + NewID() // the store may have to be asked twice
 	}

@@ -106,12 +106,12 @@ func (s Signal[T]) Send(ctx context.Context, to Sender, instance string, v T) er
 }
 
 func (s Signal[T]) send(ctx context.Context, to Sender, instance string, v *T) error {
-	e, err := s.event(to.client().codecOf(), instance, v)
+	e, err := s.event(instance, v, encodeBy[T](ctx, to.client()))
 	if err != nil {
 		return err
 	}
 	res, err := to.send(ctx, provider.Message{
-		To: provider.Target{ID: instance}, ID: s.id, Payload: history.AppendMessage(nil, &e),
+		To: provider.Target{ID: instance}, ID: s.id, Payload: history.AppendMessage(nil, &e), Blobs: e.Blobs,
 	})
 	if err == nil {
 		err = fromStore(res.Err)
@@ -125,7 +125,9 @@ func (s Signal[T]) send(ctx context.Context, to Sender, instance string, v *T) e
 // otherwise never becomes ready: select it beside the answer you wait for, or
 // ignore it.
 func (s Signal[T]) SendFrom(ctx *Context, instance string, v T) (refused *Future[None], err error) {
-	e, err := s.event(ctx.x.codec, instance, &v)
+	e, err := s.event(instance, &v, func(verb, name string, v *T) ([]byte, []history.BlobAddress, error) {
+		return encodeIn(ctx.x, verb, name, v)
+	})
 	if err == nil && s.id != "" {
 		err = invalid("send option", "ID", "what an orchestration sends is sent once anyway")
 	}
@@ -139,7 +141,7 @@ func (s Signal[T]) SendFrom(ctx *Context, instance string, v T) (refused *Future
 	return &Future[None]{src: ctx.scope.Emit(e), d: s.d}, nil
 }
 
-func (s Signal[T]) event(c Codec, instance string, v *T) (history.Event, error) {
+func (s Signal[T]) event(instance string, v *T, encode encoder[T]) (history.Event, error) {
 	d := s.d.or()
 	if d.problem != nil {
 		return history.Event{}, d.problem
@@ -147,9 +149,9 @@ func (s Signal[T]) event(c Codec, instance string, v *T) (history.Event, error) 
 	if err := checkID(instance); err != nil {
 		return history.Event{}, err
 	}
-	payload, err := encodeCall(c, "payload of signal", d.name, v)
+	payload, blobs, err := encode("payload of signal", d.name, v)
 	if err != nil {
 		return history.Event{}, err
 	}
-	return history.Event{Kind: history.SignalReceived, Name: d.name, Payload: payload}, nil
+	return history.Event{Kind: history.SignalReceived, Name: d.name, Payload: payload, Blobs: blobs}, nil
 }

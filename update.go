@@ -71,7 +71,7 @@ func (u Update[In, Out]) Handle(ctx *Context, fn func(*Context, In) (Out, error)
 		out, err := fn(inner, in)
 		answer := history.Event{Kind: history.UpdateAnswered, Name: d.name, Text: e.Text}
 		if err == nil {
-			answer.Payload, err = encodeCall(x.codec, "answer of update", d.name, &out)
+			answer.Payload, answer.Blobs, err = encodeIn(x, "answer of update", d.name, &out)
 		}
 		answer.Failure = toFailure(x.codec, err)
 		inner.scope.Emit(answer)
@@ -115,13 +115,13 @@ func (u Update[In, Out]) call(ctx context.Context, c *Client, instance string, i
 		return out, err
 	}
 	codec := c.codecOf()
-	payload, err := encodeCall(codec, "request of update", d.name, &in)
+	payload, blobs, err := encodeFor(ctx, c, "request of update", d.name, &in)
 	if err != nil {
 		return out, err
 	}
-	request := history.Event{Kind: history.UpdateRequested, Name: d.name, Text: id, Payload: payload}
+	request := history.Event{Kind: history.UpdateRequested, Name: d.name, Text: id, Payload: payload, Blobs: blobs}
 	f, err := c.request(ctx, provider.Message{
-		To: provider.Target{ID: instance}, ID: "durango/update/" + id, Payload: history.AppendMessage(nil, &request),
+		To: provider.Target{ID: instance}, ID: "durango/update/" + id, Payload: history.AppendMessage(nil, &request), Blobs: blobs,
 	}, id)
 	if err != nil {
 		return out, err
@@ -139,5 +139,6 @@ func (u Update[In, Out]) call(ctx context.Context, c *Client, instance string, i
 	if err := decode(codec, answer.Payload, &out); err != nil {
 		return *new(Out), decodeError[Out](fmt.Sprintf("answer of update %q", d.name), err)
 	}
+	bind(c.blobs, &out)
 	return out, nil
 }

@@ -155,7 +155,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	var loops sync.WaitGroup
 	background, cancel := context.WithCancel(work)
-	for _, loop := range []func(context.Context){e.heartbeats, e.renewals, e.dispatch, e.takeTasks, e.timers.run, e.housekeeping, e.callbacks, e.surveys, e.watch} {
+	for _, loop := range []func(context.Context){e.heartbeats, e.renewals, e.dispatch, e.takeTasks, e.timers.run, e.housekeeping, e.callbacks, e.surveys, e.sweeps, e.watch} {
 		loops.Go(func() { loop(background) })
 	}
 	<-ctx.Done()

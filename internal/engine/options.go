@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"context"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"time"
+
+	"github.com/durango-go/durango/history"
 )
 
 // Options tune a node. The root package documents and validates them; here
@@ -63,6 +66,13 @@ type Options struct {
 	// Compression is the size in bytes from which what is stored is compressed.
 	// Default 4 KiB; negative: never.
 	Compression int
+	// PutBlob keeps a content that a turn refers to, before the turn is
+	// committed. Nil: no turn has any.
+	PutBlob func(ctx context.Context, address history.BlobAddress, content []byte) error
+	// SweepBlobs deletes blobs that nobody refers to, every SweepInterval. Nil:
+	// nobody does.
+	SweepBlobs    func(ctx context.Context) error
+	SweepInterval time.Duration
 
 	// random spreads pauses; a simulation gives a generator of its own, so that
 	// it can be repeated. Default: rand.Int64N.

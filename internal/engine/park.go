@@ -246,13 +246,13 @@ func verdict(ref provider.TaskRef, p *history.Policy, scheduled, now int64, f *h
 }
 
 // Complete finishes a parked attempt with a result.
-func (c *Client) Complete(ctx context.Context, token string, result []byte) error {
+func (c *Client) Complete(ctx context.Context, token string, result []byte, blobs []history.BlobAddress) error {
 	ref, err := ParseToken(token)
 	if err != nil {
 		return err
 	}
-	answer := history.Event{Kind: history.ActivityCompleted, Ref: ref.Command, Attempt: number(ref.Attempt), Payload: result}
-	_, err = c.finishParked(ctx, ref, provider.TaskFinish{TaskRef: ref, Message: history.AppendMessage(nil, &answer)})
+	answer := history.Event{Kind: history.ActivityCompleted, Ref: ref.Command, Attempt: number(ref.Attempt), Payload: result, Blobs: blobs}
+	_, err = c.finishParked(ctx, ref, provider.TaskFinish{TaskRef: ref, Message: history.AppendMessage(nil, &answer), Blobs: blobs})
 	return err
 }
 

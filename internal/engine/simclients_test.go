@@ -213,10 +213,10 @@ func (c *simClients) complete(r *rand.Rand, token string) {
 			err = client.Fail(ctx, token, &history.Failure{Message: "declined"})
 		case r.IntN(2) == 0:
 			if err = client.Beat(ctx, token, []byte("7")); err == nil {
-				err = client.Complete(ctx, token, []byte("done"))
+				err = client.Complete(ctx, token, []byte("done"), nil)
 			}
 		default:
-			err = client.Complete(ctx, token, []byte("done"))
+			err = client.Complete(ctx, token, []byte("done"), nil)
 		}
 		return err == nil || errors.Is(err, provider.ErrStale)
 	})
