@@ -40,6 +40,7 @@ var layers = map[string]layer{
 		own:   []string{".", "provider", "provider/memory", "history"},
 		other: []string{"github.com/Masterminds/semver"},
 	},
+	"blobdir":               {own: []string{"."}},
 	"codec/sealed":          {own: []string{"."}},
 	"codec/protobuf":        {own: []string{"."}, other: []string{"google.golang.org/protobuf"}},
 	"history":               {other: []string{"github.com/klauspost/compress/zstd"}},
