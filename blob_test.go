@@ -412,3 +412,78 @@ func FuzzBlob(f *testing.F) {
 		}
 	})
 }
+
+// A sweep that meets replays, evictions and turns that pass blobs on takes
+// nothing that an instance refers to, however young.
+func TestSweepsMeetReplays(t *testing.T) {
+	ctx := deadline(t)
+	store := memory.Open()
+	goOn := durango.NewSignal[durango.None]("go-on")
+	length := durango.DefineActivity("length", func(ctx context.Context, b durango.Blob) (int, error) {
+		content, err := b.Bytes(ctx)
+		return len(content), err
+	})
+	flow := durango.DefineOrchestration("flow", func(ctx *durango.Context, b durango.Blob) (int, error) {
+		n := 0
+		for i := range 4 {
+			if err := ctx.SetStatus(i); err != nil {
+				return 0, err
+			}
+			if _, err := goOn.Next(ctx).Await(ctx); err != nil {
+				return 0, err
+			}
+			size, err := length.Call(ctx, b)
+			if err != nil {
+				return 0, err
+			}
+			n += size
+		}
+		return n, nil
+	})
+	rt, _ := runWith(t, store, durango.Options{MaxHot: 1}, length, flow)
+	var runs []*durango.Run[int]
+	turns := make([]int64, 10)
+	for i := range turns {
+		run, err := flow.Start(ctx, rt.Client(), fmt.Sprint("i", i), durango.BlobOf(content(fmt.Sprint("blob", i%3), 100<<10)))
+		assert.NoError(t, err)
+		status, err := run.NextStatus(ctx, 0)
+		assert.NoError(t, err)
+		runs, turns[i] = append(runs, run), status.Turn
+	}
+	done := make(chan struct{})
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				if _, err := store.SweepBlobs(ctx, provider.BlobSweep{Limit: 1000}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	for round := range 4 {
+		for i, run := range runs {
+			assert.NoError(t, goOn.Send(ctx, rt.Client(), run.ID(), durango.None{}))
+			if round < 3 {
+				status, err := run.NextStatus(ctx, turns[i])
+				assert.NoError(t, err)
+				turns[i] = status.Turn
+			}
+		}
+	}
+	for _, run := range runs {
+		n, err := run.Wait(ctx)
+		assert.NoError(t, err)
+		assert.Equal(t, n, 4*100<<10)
+	}
+	close(done)
+	sweeping.Wait()
+	for _, run := range runs {
+		warnings, err := rt.Replay(ctx, recorded(t, store, run.ID()))
+		assert.True(t, err == nil && len(warnings) == 0, "%v, %v", warnings, err)
+	}
+}
