@@ -63,7 +63,7 @@ func (a Activity[In, Out]) schedule(ctx *Context, in *In) (*replay.Op, error) {
 	if d.problem != nil {
 		return nil, fmt.Errorf("call activity %q: %w", d.name, d.problem)
 	}
-	payload, err := encodeCall(ctx.x.codec, "input of activity", d.name, in)
+	payload, blobs, err := encodeIn(ctx.x, "input of activity", d.name, in)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (a Activity[In, Out]) schedule(ctx *Context, in *In) (*replay.Op, error) {
 		return nil, fmt.Errorf("call activity %q: %w", d.name, err)
 	}
 	e := history.Event{
-		Kind: history.ActivityScheduled, Name: d.name, Payload: payload,
+		Kind: history.ActivityScheduled, Name: d.name, Payload: payload, Blobs: blobs,
 		Pool: d.opts.Pool, Session: d.opts.Session, Policy: d.policy,
 	}
 	if d.opts.ScheduleToClose > 0 || d.opts.ScheduleToStart > 0 {
@@ -122,9 +122,16 @@ func (b BoundActivity[In, Out]) run(ctx context.Context, env *environment, a *en
 	if err != nil {
 		return nil, env.failure(a, plainFailure(err))
 	}
-	if result, err = encodeCall(env.codec, "output of activity", a.Name, &out); err == nil {
+	var held held
+	if result, held, err = encodeWith(env.blobs, env.codec, "output of activity", a.Name, &out); err == nil {
 		env.bounds.count(&sizedActivityOutput, len(result))
 		err = env.bounds.measure(&sizedActivityOutput, a.Name, nil, len(result))
+	}
+	if err == nil {
+		if err = env.blobs.put(ctx, held); err != nil {
+			return nil, toFailure(env.codec, err)
+		}
+		a.Blobs = held.blobs
 	}
 	if err != nil {
 		failure = toFailure(env.codec, err)
@@ -148,6 +155,7 @@ func (b BoundActivity[In, Out]) call(ctx context.Context, env *environment, a *e
 	if err := decode(env.codec, a.Input, &in); err != nil {
 		return *new(Out), NonRetryable(decodeError[In](fmt.Sprintf("input of activity %q", a.Name), err))
 	}
+	bind(env.blobs, &in)
 	return b.fn(ctx, in)
 }
 

@@ -34,7 +34,7 @@ func (o Orchestration[In, Out]) Go(ctx *Context, in In) *Future[Out] {
 // err is about the call itself. refused is a future that fails with
 // [ErrAlreadyExists] if the ID is taken, and otherwise never becomes ready.
 func (o Orchestration[In, Out]) StartFrom(ctx *Context, id string, in In) (refused *Future[None], err error) {
-	e, err := o.childEvent(ctx.x.codec, &in)
+	e, err := o.childEvent(ctx.x, &in)
 	if err == nil {
 		err = checkID(id)
 	}
@@ -52,7 +52,7 @@ func (o Orchestration[In, Out]) StartFrom(ctx *Context, id string, in In) (refus
 }
 
 func (o Orchestration[In, Out]) child(ctx *Context, in *In) (*replay.Op, error) {
-	e, err := o.childEvent(ctx.x.codec, in)
+	e, err := o.childEvent(ctx.x, in)
 	if err == nil {
 		if e.Target = o.d.opts.ID; e.Target == "" {
 			e.Target = ctx.x.childID()
@@ -68,7 +68,7 @@ func (o Orchestration[In, Out]) child(ctx *Context, in *In) (*replay.Op, error) 
 	return ctx.scope.Emit(e), nil
 }
 
-func (o Orchestration[In, Out]) childEvent(c Codec, in *In) (history.Event, error) {
+func (o Orchestration[In, Out]) childEvent(x *execution, in *In) (history.Event, error) {
 	d := o.d.or()
 	if d.problem == nil && d.opts.IfExists != Fail {
 		return history.Event{}, invalid("orchestration option", "IfExists", "a child cannot be somebody else's instance")
@@ -76,12 +76,12 @@ func (o Orchestration[In, Out]) childEvent(c Codec, in *In) (history.Event, erro
 	if err := d.startable(); err != nil {
 		return history.Event{}, err
 	}
-	payload, err := encodeCall(c, "input of orchestration", d.name, in)
+	payload, blobs, err := encodeIn(x, "input of orchestration", d.name, in)
 	if err != nil {
 		return history.Event{}, err
 	}
 	e := history.Event{
-		Kind: history.ChildStarted, Name: d.name, Version: d.opts.Version, Payload: payload,
+		Kind: history.ChildStarted, Name: d.name, Version: d.opts.Version, Payload: payload, Blobs: blobs,
 		Close: history.ClosePolicy(d.opts.OnParentClose),
 	}
 	if at := d.opts.StartAt; !at.IsZero() {
@@ -144,13 +144,13 @@ func continueAsNew[Out, In any](ctx *Context, in *In, version string, own *Limit
 	if root := ctx.x.m.Root(); root.Canceled() {
 		return none, canceledError(root.Reason())
 	}
-	payload, err := encodeCall(ctx.x.codec, "input of orchestration", ctx.x.info.Name, in)
+	payload, blobs, err := encodeIn(ctx.x, "input of orchestration", ctx.x.info.Name, in)
 	if err != nil {
 		return none, err
 	}
 	if err := ctx.fits(&sizedOrchestrationInput, ctx.x.info.Name, own, len(payload)); err != nil {
 		return none, fmt.Errorf("continue as new: %w", err)
 	}
-	ctx.x.next = &history.Event{Kind: history.ContinuedAsNew, Version: version, Payload: payload, Header: ctx.x.header}
+	ctx.x.next = &history.Event{Kind: history.ContinuedAsNew, Version: version, Payload: payload, Blobs: blobs, Header: ctx.x.header}
 	return none, errContinued
 }

@@ -18,6 +18,7 @@ type Client struct {
 	c      *engine.Client
 	codec  Codec // nil: the default
 	bounds *bounds
+	blobs  *blobs
 	// The first is the outermost.
 	interceptors []wrapper[context.Context, *ClientCall]
 }
@@ -41,6 +42,12 @@ type ClientOptions struct {
 	// runtime's client has the runtime's. The store's limit is asked for by the
 	// first call that hands over more than 256 KiB.
 	Limits Limits
+	// Compression is the size in bytes from which what the client sends is
+	// compressed; see [Options.Compression]. Default 4 KiB; negative: never.
+	Compression int
+	// Blobs say where the contents of Blobs are kept: as for the nodes, see
+	// [Options.Blobs].
+	Blobs BlobOptions
 }
 
 // NewClientWith is NewClient with options. It panics if a limit is negative.
@@ -48,11 +55,11 @@ func NewClientWith(store provider.Provider, o ClientOptions) *Client {
 	if err := o.Limits.problem("client options"); err != nil {
 		panic(fmt.Errorf("durango: new client: %w", err))
 	}
-	return newClient(engine.NewClient(store), o, newBounds(o.Limits, nil))
+	return newClient(engine.NewClient(store, o.Compression), o, newBounds(o.Limits, nil), newBlobs(store, o.Codec, o.Blobs))
 }
 
-func newClient(c *engine.Client, o ClientOptions, b *bounds) *Client {
-	return &Client{c: c, bounds: b, codec: custom(o.Codec), interceptors: wrappers(o.Interceptors,
+func newClient(c *engine.Client, o ClientOptions, b *bounds, blobs *blobs) *Client {
+	return &Client{c: c, bounds: b, codec: custom(o.Codec), blobs: blobs, interceptors: wrappers(o.Interceptors,
 		func(i *Interceptor) func(context.Context, *ClientCall, func(context.Context) error) error {
 			return i.Client
 		})}

@@ -62,12 +62,12 @@ func (c *Client) Complete(ctx context.Context, token string, out any) error {
 }
 
 func complete[T any](ctx context.Context, c *Client, token string, out *T, name string, own *Limits) error {
-	payload, err := encodeCall(c.codecOf(), "result of activity", name, out)
+	payload, blobs, err := encodeFor(ctx, c, "result of activity", name, out)
 	if err == nil {
 		err = c.fits(ctx, &sizedActivityOutput, name, own, len(payload))
 	}
 	if err == nil {
-		err = c.parked(ctx, token, func(ctx context.Context) error { return c.c.Complete(ctx, token, payload) })
+		err = c.parked(ctx, token, func(ctx context.Context) error { return c.c.Complete(ctx, token, payload, blobs) })
 	}
 	if err = c.sizeError(ctx, err, &sizedActivityOutput, name, len(payload)); err != nil {
 		return fmt.Errorf("complete activity: %w", err)

@@ -127,14 +127,14 @@ func (ctx *Context) timer(d time.Duration) *replay.Op {
 // SetStatus publishes a custom status, encoded as JSON, that clients read with
 // [Run.Status]. It replaces the previous one and outlives continue-as-new.
 func (ctx *Context) SetStatus(status any) error {
-	payload, err := encodeCall(ctx.x.codec, "status of orchestration", ctx.x.info.Name, &status)
+	payload, blobs, err := encodeIn(ctx.x, "status of orchestration", ctx.x.info.Name, &status)
 	if err != nil {
 		return err
 	}
 	if err := ctx.fits(&sizedStatus, ctx.x.info.Name, ctx.x.own, len(payload)); err != nil {
 		return fmt.Errorf("set status: %w", err)
 	}
-	ctx.scope.Emit(history.Event{Kind: history.StatusSet, Payload: payload})
+	ctx.scope.Emit(history.Event{Kind: history.StatusSet, Payload: payload, Blobs: blobs})
 	return nil
 }
 
@@ -192,7 +192,7 @@ func Record[T any](ctx *Context, fn func() T) T { return record(ctx, "record", f
 func record[T any](ctx *Context, name string, fn func() T) T {
 	payload := ctx.x.m.Record(name, func() []byte {
 		v := fn()
-		b, err := encodeCall(ctx.x.codec, "value recorded by", ctx.x.info.Name, &v)
+		b, _, err := encodeIn(ctx.x, "value recorded by", ctx.x.info.Name, &v)
 		if err != nil {
 			ctx.x.fail(err)
 		}

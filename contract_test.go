@@ -51,6 +51,8 @@ func TestCallsThatNeedACapability(t *testing.T) {
 		called := durango.QuarantinePolicy{Action: durango.QuarantineCallback,
 			Callback: func(context.Context, durango.Quarantine) error { return nil }}
 
+		large := durango.NewOrchestration[durango.Blob, durango.None]("large")
+
 		// A store in each state, and what is done with it.
 		type world struct {
 			store  provider.Provider
@@ -136,7 +138,19 @@ func TestCallsThatNeedACapability(t *testing.T) {
 					return rt.Run(ctx)
 				}},
 			}},
-			"Examine": {}, // for 'durango doctor' alone, which says so
+			"Blobs": {seen, []call{
+				{"start with a large Blob", func(w *world) error {
+					_, err := large.Start(ctx, w.client, "large", durango.BlobOf(make([]byte, 1<<20)))
+					return err
+				}},
+				{"Options.Blobs with a store", func(w *world) error {
+					_, err := durango.New(w.store, durango.Options{Blobs: durango.BlobOptions{Store: noBlobs{}}})
+					return err
+				}},
+				{"SweepBlobs", func(w *world) error { return w.rt.SweepBlobs(ctx) }},
+			}},
+			"Examine":  {}, // for 'durango doctor' alone, which says so
+			"Pipeline": {}, // what happens without is slower
 		}
 		for _, a := range provider.AllCapabilities() {
 			want, known := needed[a.Name]
@@ -261,6 +275,9 @@ func TestTheContractIsLoggedOnce(t *testing.T) {
 		defer cancel()
 		assert.NoError(t, rt.Run(ctx))
 		assert.Equal(t, bytes.Count(text.Bytes(), []byte("contract=")), 1)
-		assert.Contains(t, text.String(), `contract=1 capabilities="Amend Hold Inspect"`)
+		assert.Contains(t, text.String(), `contract=1 capabilities="Amend Blobs Hold Inspect Notes"`)
 	})
 }
+
+// noBlobs is a BlobStore that nobody gets as far as using.
+type noBlobs struct{ durango.BlobStore }

@@ -116,6 +116,8 @@
 //	its turns failed too often: it is a dead letter; or it   ErrQuarantined
 //	    is quarantined, and Wait was to return then
 //	there is nothing to release, retry, requeue or purge     ErrNotQuarantined
+//	the content of a Blob is gone                            ErrBlobNotFound  *BlobError
+//	it is not what was stored                                ErrBlobCorrupt   *BlobError
 //	a value over a limit (Limits), or over the store's       ErrTooLarge      *SizeError
 //	a name, ID, version or option that cannot be used        ErrInvalid       *InvalidError
 //	the store lacks what the call needs                      ErrNotSupported

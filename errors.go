@@ -51,6 +51,8 @@ const (
 	CodeNotCompensated = "durango/not-compensated"
 	CodeQuarantined    = engine.CodeQuarantined
 	CodeNotQuarantined = "durango/not-quarantined"
+	CodeBlobNotFound   = "durango/blob-not-found"
+	CodeBlobCorrupt    = "durango/blob-corrupt"
 )
 
 // What durango itself reports. Test with [errors.Is]; the package
@@ -73,6 +75,8 @@ var (
 	ErrNotCompensated error = &sentinel{CodeNotCompensated, "not compensated"}
 	ErrQuarantined    error = &sentinel{CodeQuarantined, "the turns of the instance failed too often"}
 	ErrNotQuarantined error = &sentinel{CodeNotQuarantined, "the instance is not quarantined"}
+	ErrBlobNotFound   error = &sentinel{CodeBlobNotFound, "the content of the blob is not there"}
+	ErrBlobCorrupt    error = &sentinel{CodeBlobCorrupt, "the content of the blob is not what was stored"}
 )
 
 // Error is an error as it is stored: what an orchestration sees of a failed

@@ -16,7 +16,7 @@ func Definitions(logger *slog.Logger, ds ...Registrable) ([]engine.Orchestration
 
 // DefinitionsWith is Definitions of a runtime with options.
 func DefinitionsWith(o Options, ds ...Registrable) ([]engine.Orchestration, []engine.Activity, []error) {
-	r := registry{names: map[string]bool{}, env: newEnvironment(nil, &o)}
+	r := registry{names: map[string]bool{}, env: newEnvironment(nil, &o, newBlobs(nil, o.Codec, o.Blobs))}
 	for _, d := range ds {
 		d.register(&r)
 	}

@@ -1,11 +1,13 @@
 package durango
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/internal/engine"
 )
 
@@ -99,6 +101,13 @@ type Options struct {
 	// on with it. The check reads every open history, so it takes its time. New
 	// returns [ErrNotSupported] if the store cannot do it.
 	SuspendIncompatible bool
+	// Compression is the size in bytes from which what is stored (turns,
+	// messages, tasks, outcomes, values) is compressed, where that makes it
+	// smaller. Nodes and clients of one store may differ in it: all read both.
+	// Default 4 KiB; negative: nothing is.
+	Compression int
+	// Blobs say where the contents of Blobs are kept, and for how long.
+	Blobs BlobOptions
 }
 
 // check reports every problem at once.
@@ -141,6 +150,9 @@ func (o *Options) check() error {
 	order("Prefetch", int64(o.MinPrefetch), int64(o.MaxPrefetch), 16, 1024)
 	order("Poll", int64(o.MinPoll), int64(o.MaxPoll), int64(20*time.Millisecond), int64(500*time.Millisecond))
 	order("Backoff", int64(o.MinBackoff), int64(o.MaxBackoff), int64(time.Second), int64(5*time.Minute))
+	if err := o.Blobs.check(); err != nil {
+		problems = append(problems, fmt.Errorf("options: %w", err))
+	}
 	if err := o.Quarantine.check(); err != nil {
 		problems = append(problems, fmt.Errorf("options: %w", err))
 	}
@@ -152,16 +164,25 @@ func (o *Options) check() error {
 	return errors.Join(problems...)
 }
 
-func (o *Options) engine() engine.Options {
-	return engine.Options{
+func (o *Options) engine(blobs *blobs) engine.Options {
+	options := engine.Options{
 		Name: o.Name, Version: moduleVersion(), Logger: o.Logger,
 		MaxActivities: o.MaxActivities, MaxTurns: o.MaxTurns, MaxHot: o.MaxHot, MaxHotBytes: o.MaxHotBytes,
 		InboxSize: o.InboxSize, MinPrefetch: o.MinPrefetch, MaxPrefetch: o.MaxPrefetch,
 		Lease: o.Lease, MinPoll: o.MinPoll, MaxPoll: o.MaxPoll, IdleRelease: o.IdleRelease,
 		TurnTimeout: o.TurnTimeout, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff,
-		DrainTimeout: o.DrainTimeout,
-		Policy:       o.Quarantine.engine(), MaxHistory: o.MaxHistory, WarnHistory: o.WarnHistory,
+		DrainTimeout: o.DrainTimeout, Compression: o.Compression,
+		Policy: o.Quarantine.engine(), MaxHistory: o.MaxHistory, WarnHistory: o.WarnHistory,
 		MaxTurnCommands: o.MaxTurnCommands, MaxTurnBytes: o.MaxTurnBytes,
 		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle, MaxTaskCrashes: o.MaxTaskCrashes,
 	}
+	if blobs.store != nil && blobs.keeper != nil {
+		options.PutBlob = func(ctx context.Context, address history.BlobAddress, content []byte) error {
+			return blobs.store.Put(ctx, address.String(), content)
+		}
+		if blobs.idle > 0 {
+			options.SweepBlobs, options.SweepInterval = blobs.sweep, min(blobs.idle/2, time.Hour)
+		}
+	}
+	return options
 }

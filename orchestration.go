@@ -122,7 +122,7 @@ func newInstance[In any](ctx context.Context, c *Client, d *declaration, id stri
 	if err := checkID(id); err != nil {
 		return provider.NewInstance{}, err
 	}
-	payload, err := encodeCall(c.codecOf(), "input of", d.name, in)
+	payload, blobs, err := encodeFor(ctx, c, "input of", d.name, in)
 	if err == nil {
 		err = c.fits(ctx, &sizedOrchestrationInput, d.name, d.limits, len(payload))
 	}
@@ -133,11 +133,11 @@ func newInstance[In any](ctx context.Context, c *Client, d *declaration, id stri
 		return provider.NewInstance{}, err
 	}
 	started := history.Event{
-		Kind: history.Started, Name: d.name, Version: d.opts.Version, Target: id, Payload: payload, Header: header,
+		Kind: history.Started, Name: d.name, Version: d.opts.Version, Target: id, Payload: payload, Blobs: blobs, Header: header,
 	}
 	n := provider.NewInstance{
 		ID: id, Name: d.name, Version: d.opts.Version,
-		Start: history.AppendMessage(nil, &started),
+		Start: history.AppendMessage(nil, &started), Blobs: blobs,
 	}
 	if at := d.opts.StartAt; !at.IsZero() {
 		n.NotBefore = at.UnixNano()
@@ -217,14 +217,14 @@ func finish[Out any](x *execution, out *Out, err error) history.Event {
 	case x.next != nil:
 		return *x.next
 	case err == nil:
-		payload, err := encodeCall(x.codec, "output of orchestration", x.info.Name, out)
+		payload, blobs, err := encodeIn(x, "output of orchestration", x.info.Name, out)
 		if err != nil {
 			panic(err)
 		}
 		if x.m.Live() {
 			x.limit(&sizedOrchestrationOutput, len(payload))
 		}
-		return history.Event{Kind: history.Completed, Payload: payload}
+		return history.Event{Kind: history.Completed, Payload: payload, Blobs: blobs}
 	}
 	if root := x.m.Root(); root.Canceled() && errors.Is(err, ErrCanceled) && !errors.Is(err, ErrNotCompensated) {
 		return history.Event{Kind: history.Canceled, Text: root.Reason()}

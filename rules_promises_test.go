@@ -120,6 +120,10 @@ var promises = []struct {
 	{"A store whose schema is newer than the binary is refused", []string{
 		"provider/sqlite.TestOpenRefusesANewerSchema", "provider/postgres.TestSchemaNewer", "provider.TestSchemaCheck"}},
 	{"migrations are locked and idempotent", []string{"provider/sqlite.TestMigrateTo", "provider/postgres.TestMigrateTo"}},
+	{"zstd above a threshold", []string{"TestNodesMayDifferInCompression", "history.TestPackedIsReadLikePlain", "history.TestPackedIsBounded"}},
+	{"durango.Blob offers the claim check: payloads above a threshold stored once, out of the history, behind an interface (same store by default)", []string{
+		"TestBlobs", "TestNodesSweepBlobs", "TestBlobsUnderACodec", "providertest.ReferencesComeWithWhatIsWritten",
+		"providertest.ASweepMeetsThoseWhoPassBlobsOn", "providertest.TheyLastUntilTheInstanceIsDeleted"}},
 
 	// DESIGN 9, traps.
 	{"Losing branches' completions are recorded and never block later deliveries", []string{"TestLateCompletion", "TestForeignCompletionsAreDropped"}},

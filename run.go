@@ -47,7 +47,9 @@ func (r *Run[T]) Wait(ctx context.Context) (T, error) {
 	if err != nil {
 		return *new(T), fmt.Errorf("wait for instance %q: %w", r.t.ID, err)
 	}
-	return readOutcome[T](r.c.codecOf(), r.t.ID, o.Payload)
+	out, err := readOutcome[T](r.c.codecOf(), r.t.ID, o.Payload)
+	bind(r.c.blobs, &out)
+	return out, err
 }
 
 // readOutcome reads the terminal command of an instance.

@@ -38,7 +38,11 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	e, err := engine.New(store, o.engine())
+	blobs := newBlobs(store, o.Codec, o.Blobs)
+	if o.Blobs.Store != nil && blobs.keeper == nil {
+		return nil, fmt.Errorf("new runtime: %w", blobs.lacking("Options.Blobs with a store"))
+	}
+	e, err := engine.New(store, o.engine(blobs))
 	if err != nil {
 		return nil, fmt.Errorf("new runtime: %w", fromStore(err))
 	}
@@ -53,11 +57,11 @@ func New(store provider.Provider, o Options) (*Runtime, error) {
 		}
 	}
 	e.Register(nil, builtin())
-	return &Runtime{engine: e, env: newEnvironment(e, &o), gated: o.SuspendIncompatible, names: map[string]bool{}}, nil
+	return &Runtime{engine: e, env: newEnvironment(e, &o, blobs), gated: o.SuspendIncompatible, names: map[string]bool{}}, nil
 }
 
-func newEnvironment(e *engine.Engine, o *Options) *environment {
-	env := &environment{logger: o.Logger, codec: custom(o.Codec)}
+func newEnvironment(e *engine.Engine, o *Options, blobs *blobs) *environment {
+	env := &environment{logger: o.Logger, codec: custom(o.Codec), blobs: blobs}
 	if c, ok := o.Codec.(interface{ Same(a, b []byte) bool }); ok {
 		env.same = c.Same
 	}
@@ -73,7 +77,7 @@ func newEnvironment(e *engine.Engine, o *Options) *environment {
 		c = e.Client()
 		env.bounds = newBounds(o.Limits, e.Sizes()).stored(e.MaxEventSize())
 	}
-	env.client = newClient(c, ClientOptions{Codec: o.Codec, Interceptors: o.Interceptors}, env.bounds)
+	env.client = newClient(c, ClientOptions{Codec: o.Codec, Interceptors: o.Interceptors}, env.bounds, blobs)
 	return env
 }
 
@@ -84,6 +88,7 @@ type environment struct {
 	same   func(a, b []byte) bool // the codec's, or nil
 	client *Client
 	bounds *bounds
+	blobs  *blobs
 	// Of the interceptors, with the first as the outermost.
 	activities     []wrapper[context.Context, ActivityInfo]
 	orchestrations []wrapper[*Context, InstanceInfo]

@@ -38,7 +38,7 @@ func sendWithStart[In, Out, T any](ctx context.Context, s Sender, id string, o O
 	if err != nil {
 		return nil, err
 	}
-	m := provider.Message{ID: signal.id, Payload: history.AppendMessage(nil, &e)}
+	m := provider.Message{ID: signal.id, Payload: history.AppendMessage(nil, &e), Blobs: e.Blobs}
 	if m.ID == "" {
 		m.ID = "durango/start/" + NewID() // the store may have to be asked twice
 	}

@@ -111,7 +111,7 @@ func (s Signal[T]) send(ctx context.Context, to Sender, instance string, v *T) e
 		return err
 	}
 	res, err := to.send(ctx, provider.Message{
-		To: provider.Target{ID: instance}, ID: s.id, Payload: history.AppendMessage(nil, &e),
+		To: provider.Target{ID: instance}, ID: s.id, Payload: history.AppendMessage(nil, &e), Blobs: e.Blobs,
 	})
 	if err == nil {
 		err = fromStore(to.client().sizeError(ctx, res.Err, &sizedSignal, s.Name(), len(e.Payload)))
@@ -121,7 +121,7 @@ func (s Signal[T]) send(ctx context.Context, to Sender, instance string, v *T) e
 
 // toSend is what a client sends.
 func (s Signal[T]) toSend(ctx context.Context, c *Client, instance string, v *T) (history.Event, error) {
-	e, err := s.event(c.codecOf(), instance, v)
+	e, err := s.event(instance, v, encodeBy[T](ctx, c))
 	if err == nil && s.id != "" {
 		err = checkText("message ID", s.id, MaxIDLength)
 	}
@@ -137,7 +137,9 @@ func (s Signal[T]) toSend(ctx context.Context, c *Client, instance string, v *T)
 // otherwise never becomes ready: select it beside the answer you wait for, or
 // ignore it.
 func (s Signal[T]) SendFrom(ctx *Context, instance string, v T) (refused *Future[None], err error) {
-	e, err := s.event(ctx.x.codec, instance, &v)
+	e, err := s.event(instance, &v, func(verb, name string, v *T) ([]byte, []history.BlobAddress, error) {
+		return encodeIn(ctx.x, verb, name, v)
+	})
 	if err == nil && s.id != "" {
 		err = invalid("send option", "ID", "what an orchestration sends is sent once anyway")
 	}
@@ -154,7 +156,7 @@ func (s Signal[T]) SendFrom(ctx *Context, instance string, v T) (refused *Future
 	return &Future[None]{src: ctx.scope.Emit(e), d: s.d}, nil
 }
 
-func (s Signal[T]) event(c Codec, instance string, v *T) (history.Event, error) {
+func (s Signal[T]) event(instance string, v *T, encode encoder[T]) (history.Event, error) {
 	d := s.d.or()
 	if d.problem != nil {
 		return history.Event{}, d.problem
@@ -162,9 +164,9 @@ func (s Signal[T]) event(c Codec, instance string, v *T) (history.Event, error) 
 	if err := checkID(instance); err != nil {
 		return history.Event{}, err
 	}
-	payload, err := encodeCall(c, "payload of signal", d.name, v)
+	payload, blobs, err := encode("payload of signal", d.name, v)
 	if err != nil {
 		return history.Event{}, err
 	}
-	return history.Event{Kind: history.SignalReceived, Name: d.name, Payload: payload}, nil
+	return history.Event{Kind: history.SignalReceived, Name: d.name, Payload: payload, Blobs: blobs}, nil
 }

@@ -71,7 +71,7 @@ func (u Update[In, Out]) Handle(ctx *Context, fn func(*Context, In) (Out, error)
 		out, err := fn(inner, in)
 		answer := history.Event{Kind: history.UpdateAnswered, Name: d.name, Text: e.Text}
 		if err == nil {
-			answer.Payload, err = encodeCall(x.codec, "answer of update", d.name, &out)
+			answer.Payload, answer.Blobs, err = encodeIn(x, "answer of update", d.name, &out)
 		}
 		if err == nil {
 			err = inner.fits(&sizedAnswer, d.name, d.limits, len(answer.Payload))
@@ -121,16 +121,16 @@ func (u Update[In, Out]) call(ctx context.Context, c *Client, instance string, i
 		return out, err
 	}
 	codec := c.codecOf()
-	payload, err := encodeCall(codec, "request of update", d.name, &in)
+	payload, blobs, err := encodeFor(ctx, c, "request of update", d.name, &in)
 	if err != nil {
 		return out, err
 	}
 	if err := c.fits(ctx, &sizedRequest, d.name, d.limits, len(payload)); err != nil {
 		return out, err
 	}
-	request := history.Event{Kind: history.UpdateRequested, Name: d.name, Text: id, Payload: payload}
+	request := history.Event{Kind: history.UpdateRequested, Name: d.name, Text: id, Payload: payload, Blobs: blobs}
 	f, err := c.request(ctx, provider.Message{
-		To: provider.Target{ID: instance}, ID: "durango/update/" + id, Payload: history.AppendMessage(nil, &request),
+		To: provider.Target{ID: instance}, ID: "durango/update/" + id, Payload: history.AppendMessage(nil, &request), Blobs: blobs,
 	}, id)
 	if err != nil {
 		return out, c.sizeError(ctx, err, &sizedRequest, d.name, len(payload))
@@ -148,5 +148,6 @@ func (u Update[In, Out]) call(ctx context.Context, c *Client, instance string, i
 	if err := decode(codec, answer.Payload, &out); err != nil {
 		return *new(Out), decodeError[Out](fmt.Sprintf("answer of update %q", d.name), err)
 	}
+	bind(c.blobs, &out)
 	return out, nil
 }

@@ -29,14 +29,14 @@ func (v Value[T]) Set(ctx *Context, content T) error {
 	if d.problem != nil {
 		return fmt.Errorf("set value %q: %w", d.name, d.problem)
 	}
-	payload, err := encodeCall(ctx.x.codec, "content of value", d.name, &content)
+	payload, blobs, err := encodeIn(ctx.x, "content of value", d.name, &content)
 	if err != nil {
 		return err
 	}
 	if err := ctx.fits(&sizedValue, d.name, ctx.x.own, len(payload)); err != nil {
 		return fmt.Errorf("set value %q: %w", d.name, err)
 	}
-	ctx.scope.Emit(history.Event{Kind: history.ValueSet, Name: d.name, Payload: payload})
+	ctx.scope.Emit(history.Event{Kind: history.ValueSet, Name: d.name, Payload: payload, Blobs: blobs})
 	return nil
 }
 
@@ -84,6 +84,7 @@ func (v Value[T]) Read(ctx context.Context, c *Client, instance string) (content
 	if err := decode(c.codecOf(), f.Payload, &content); err != nil {
 		return *new(T), false, decodeError[T](fmt.Sprintf("value %q of instance %q", d.name, instance), err)
 	}
+	bind(c.blobs, &content)
 	return content, true, nil
 }
 
@@ -144,12 +145,13 @@ func runReadValue(ctx context.Context, a *engine.Attempt) ([]byte, *history.Fail
 	if err := json.Unmarshal(a.Input, &q); err != nil {
 		return nil, &history.Failure{Code: CodeUndecodable, Message: err.Error(), Final: true}
 	}
-	f, err := a.Client.Look(ctx, provider.Lookup{To: provider.Target{ID: q.Instance}, Kind: provider.LookupValue, Name: q.Name})
+	f, blobs, err := a.Client.LookWith(ctx, provider.Lookup{To: provider.Target{ID: q.Instance}, Kind: provider.LookupValue, Name: q.Name})
 	if err != nil {
 		return nil, toFailure(nil, fromStore(err))
 	}
 	if !f.Found {
 		return nil, nil
 	}
+	a.Blobs = blobs
 	return append([]byte{1}, f.Payload...), nil
 }

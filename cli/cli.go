@@ -85,7 +85,7 @@ func Command(rt *durango.Runtime) *cobra.Command {
 	root.AddCommand(
 		a.startCommand(), a.listCommand(), a.showCommand(), a.valueCommand(), a.watchCommand(), a.signalCommand(),
 		a.updateCommand(), a.completeCommand(), a.failCommand(), a.cancelCommand(),
-		a.terminateCommand(), a.quarantineCommand(), a.waitCommand(), a.nodesCommand(), a.statsCommand(), a.doctorCommand(), a.migrateCommand(), a.genCommand(), a.versionCommand(),
+		a.terminateCommand(), a.quarantineCommand(), a.waitCommand(), a.nodesCommand(), a.statsCommand(), a.doctorCommand(), a.blobsCommand(), a.migrateCommand(), a.genCommand(), a.versionCommand(),
 		exitCodesTopic(),
 	)
 	if rt != nil {

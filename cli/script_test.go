@@ -146,7 +146,7 @@ func shop() int {
 		rt.Register(hello, approveNew)
 		return cli.Main(rt)
 	}
-	rt.Register(hello, approve, decline, broken, counter, stuck, hang, cart, asking, ask,
+	rt.Register(hello, approve, decline, broken, counter, stuck, hang, cart, asking, ask, catalog,
 		poison.WithQuarantine(durango.QuarantinePolicy{MaxConsecutiveFailures: 1}),
 		letter.WithQuarantine(durango.QuarantinePolicy{MaxConsecutiveFailures: 1, Action: durango.QuarantineDeadLetter}))
 	return cli.Main(rt)
@@ -166,6 +166,9 @@ var (
 		}
 		by, err := approved.Next(ctx).Await(ctx)
 		return "approved by " + by, err
+	})
+	catalog = durango.DefineOrchestration("catalog", func(*durango.Context, durango.None) (durango.Blob, error) {
+		return durango.BlobOf([]byte(strings.Repeat("item ", 20_000))), nil
 	})
 	// approveNew asks for more than approve did.
 	approveNew = durango.DefineOrchestration("approve", func(ctx *durango.Context, _ durango.None) (string, error) {

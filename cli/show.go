@@ -274,7 +274,11 @@ func (s *session) values(ctx context.Context, in *provider.Instance, c *durango.
 	}
 	views := []valueView{}
 	for _, v := range values {
-		views = append(views, valueView{v.Name, rawJSON(c.ReadableValue(v.Payload))})
+		payload, _, err := history.DecodeRaw(v.Payload)
+		if err != nil {
+			return nil, fmt.Errorf("value %q of instance %q: %w", v.Name, in.ID, err)
+		}
+		views = append(views, valueView{v.Name, rawJSON(c.ReadableValue(payload))})
 	}
 	return views, nil
 }

@@ -51,6 +51,7 @@ const (
 	fDetached
 	fAttempt
 	fHeader
+	fBlobs
 
 	fAll = 1<<iota - 1
 )
@@ -141,6 +142,12 @@ func appendFields(b []byte, e *Event, mask uint64) []byte {
 	if mask&fHeader != 0 {
 		b = appendHeader(b, e.Header)
 	}
+	if mask&fBlobs != 0 {
+		b = binary.AppendUvarint(b, uint64(len(e.Blobs)))
+		for i := range e.Blobs {
+			b = append(b, e.Blobs[i][:]...)
+		}
+	}
 	return b
 }
 
@@ -169,6 +176,7 @@ func (e *Event) mask() uint64 {
 	set(e.Detached, fDetached)
 	set(e.Attempt != 0, fAttempt)
 	set(len(e.Header) != 0, fHeader)
+	set(len(e.Blobs) != 0, fBlobs)
 	return m
 }
 

@@ -112,7 +112,7 @@ func TestRefused(t *testing.T) {
 		{"kind after the last delivery", message(int(history.Undecodable)+1, 0), history.ErrUnknownFormat},
 		{"kind 255", message(255, 0), history.ErrUnknownFormat},
 		{"kind after the last command that ends nothing", message(int(history.CallRefused)+1, 0), history.ErrUnknownFormat},
-		{"next field of an event", message(4, uint64(1<<18)), history.ErrUnknownFormat},
+		{"next field of an event", message(4, uint64(1<<19)), history.ErrUnknownFormat},
 		{"last field of an event", message(4, uint64(1<<63)), history.ErrUnknownFormat},
 		{"mask of more than 64 bits", append(message(4), 255, 255, 255, 255, 255, 255, 255, 255, 255, 2), history.ErrCorrupt},
 		{"next field of a failure", message(3, failure, uint64(1<<8)), history.ErrUnknownFormat},
@@ -370,6 +370,8 @@ func (g generator) fill(v reflect.Value, depth int) {
 			*p = g.bytes()
 		case *[]string:
 			*p = []string{string(g.bytes()), "declined"}
+		case *[]history.BlobAddress:
+			*p = []history.BlobAddress{{1}, {31: byte(g.Uint32())}}
 		case *map[string]string:
 			*p = map[string]string{string(g.bytes()): string(g.bytes()), "traceparent": string(g.bytes())}
 		case **history.Failure:

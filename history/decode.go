@@ -16,25 +16,40 @@ type Decoder struct {
 
 // Turn is like [DecodeTurn].
 func (dec *Decoder) Turn(b []byte) (deliveries, commands []Event, err error) {
+	if b, err = unpack(b); err != nil {
+		return nil, nil, err
+	}
 	dec.d.b, dec.d.at, dec.d.err = b, 0, nil
 	return dec.d.turn()
 }
 
 // Message is like [DecodeMessage].
 func (dec *Decoder) Message(b []byte) (Event, error) {
+	b, err := unpack(b)
+	if err != nil {
+		return Event{}, err
+	}
 	dec.d.b, dec.d.at, dec.d.err = b, 0, nil
 	return dec.d.message()
 }
 
-// DecodeTurn reads what [AppendTurn] wrote. Payloads alias b: the caller must
-// not change b afterwards. Events may share policies.
+// DecodeTurn reads what [AppendTurn] wrote, packed or not. Payloads may alias
+// b: the caller must not change b afterwards. Events may share policies.
 func DecodeTurn(b []byte) (deliveries, commands []Event, err error) {
+	if b, err = unpack(b); err != nil {
+		return nil, nil, err
+	}
 	d := decoder{b: b}
 	return d.turn()
 }
 
-// DecodeMessage reads what [AppendMessage] wrote. Payloads alias b.
+// DecodeMessage reads what [AppendMessage] wrote, packed or not. Payloads may
+// alias b.
 func DecodeMessage(b []byte) (Event, error) {
+	b, err := unpack(b)
+	if err != nil {
+		return Event{}, err
+	}
 	d := decoder{b: b}
 	return d.message()
 }
@@ -283,6 +298,17 @@ func (d *decoder) event(e *Event, nested bool) {
 	if m&fHeader != 0 {
 		e.Header = d.header()
 	}
+	if m&fBlobs != 0 {
+		e.Blobs = d.blobs()
+	}
+}
+
+func (d *decoder) blobs() (blobs []BlobAddress) {
+	for range d.count(len(BlobAddress{})) {
+		blobs = append(blobs, BlobAddress(d.b[d.at:]))
+		d.at += len(BlobAddress{})
+	}
+	return blobs
 }
 
 func (d *decoder) header() map[string]string {

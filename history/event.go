@@ -14,7 +14,10 @@
 // show up later as a difference that is not there.
 package history
 
-import "fmt"
+import (
+	"encoding/hex"
+	"fmt"
+)
 
 // Kind says what an [Event] records. Values below 100 are deliveries, the
 // others commands. The zero Kind is invalid.
@@ -179,7 +182,16 @@ type Event struct {
 	// Header is what goes along with an execution and its activities and
 	// children: trace context and what else interceptors put there.
 	Header map[string]string
+	// Blobs are the contents that Payload refers to and that are stored beside
+	// the history, so that whoever keeps the event knows what to keep with it.
+	Blobs []BlobAddress
 }
+
+// BlobAddress is the SHA-256 of a blob's stored content.
+type BlobAddress [32]byte
+
+// String returns the address in hexadecimal digits.
+func (a BlobAddress) String() string { return hex.EncodeToString(a[:]) }
 
 // ClosePolicy says what happens to a child when its parent ends.
 type ClosePolicy uint8

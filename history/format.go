@@ -68,6 +68,9 @@ func (e *Event) String() string {
 	if e.Payload != nil {
 		b.WriteString(" " + e.Kind.payloadName() + "=" + FormatPayload(e.Payload))
 	}
+	for i := range e.Blobs {
+		b.WriteString(" blob=" + e.Blobs[i].String())
+	}
 	for i := range e.Carried {
 		b.WriteString(" carried=[" + e.Carried[i].String() + "]")
 	}

@@ -130,6 +130,9 @@ func writeGolden(t *testing.T, dir string) {
 	write("turn-empty", formatGolden("turn", nil, nil, history.AppendTurn(nil, nil, nil)))
 	deliveries, commands = typicalTurn()
 	write("turn-typical", formatGolden("turn", deliveries, commands, history.AppendTurn(nil, deliveries, commands)))
+	p, long := history.NewPacker(1), []history.Event{largeEvent()}
+	write("packed-message", formatGolden("message", nil, long, p.Pack(history.AppendMessage(nil, &long[0]))))
+	write("packed-turn", formatGolden("turn", long, commands, p.Pack(history.AppendTurn(nil, long, commands))))
 }
 
 func formatGolden(form string, deliveries, commands []history.Event, enc []byte) string {
@@ -271,6 +274,10 @@ func goldenCases() []goldenCase {
 		{"header", history.Event{
 			Kind: history.ActivityScheduled, Seq: 3, Name: "charge-card", Payload: payload,
 			Header: map[string]string{"traceparent": "00-0af7651916cd43dd", "tenant": "acme", "": "\xff", "empty": ""},
+		}},
+		{"blobs", history.Event{
+			Kind: history.Completed, Seq: 3, Payload: []byte(`{"blob":"01"}`),
+			Blobs: []history.BlobAddress{{1, 2, 31: 3}, {31: 0xff}},
 		}},
 		{"sealed-failure", history.Event{
 			Kind: history.ActivityFailed, Ref: 3,

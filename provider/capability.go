@@ -28,6 +28,8 @@ type Capabilities struct {
 	Examine bool
 	// Notes: ExtendTasks stores TaskBeat.Failure.
 	Notes bool
+	// Blobs: the store is a BlobKeeper.
+	Blobs bool
 	// Pipeline: the store is a Pipeliner.
 	Pipeline bool
 }
@@ -50,6 +52,8 @@ type Capability struct {
 var capabilities = []Capability{
 	{"Amend", "Amender", "Release, Retry and Requeue of quarantined instances fail, and so do callbacks of a quarantine",
 		func(c *Capabilities) *bool { return &c.Amend }, is[Amender]},
+	{"Blobs", "BlobKeeper", "a Blob over the threshold fails, and so does Options.Blobs with a store",
+		func(c *Capabilities) *bool { return &c.Blobs }, is[BlobKeeper]},
 	{"DetectsExit", "", "a node whose process has died is noticed after its lease, not at once",
 		func(c *Capabilities) *bool { return &c.DetectsExit }, nil},
 	{"Examine", "Examiner", "'durango doctor' does not look into the store itself",

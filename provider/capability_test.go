@@ -40,6 +40,16 @@ func with(t *testing.T, capability string, claims ...string) provider.Provider {
 			*described
 			provider.Amender
 		}{described: s}
+	case "Blobs":
+		return struct {
+			*described
+			provider.BlobKeeper
+		}{described: s}
+	case "Pipeline":
+		return struct {
+			*described
+			provider.Pipeliner
+		}{described: s}
 	case "Examine":
 		return struct {
 			*described
@@ -193,7 +203,7 @@ func TestNamesOfCapabilities(t *testing.T) {
 	if got := some.String() + "/" + none.String(); got != "Amend Watch/none" {
 		t.Errorf("got %s", got)
 	}
-	if got := strings.Join(some.Missing(), " "); got != "DetectsExit Examine Hold Inspect Notes Persistent Pipeline Shared" {
+	if got := strings.Join(some.Missing(), " "); got != "Blobs DetectsExit Examine Hold Inspect Notes Persistent Pipeline Shared" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -201,6 +201,8 @@ type NewInstance struct {
 	NotBefore int64
 	// Start is the first message, number 1.
 	Start []byte
+	// Blobs are what Start refers to; see BlobKeeper.
+	Blobs []BlobAddress
 	// First, unless nil, is committed by the creating node in the same
 	// transaction as the instance that it Owns: a first turn costs no write of
 	// its own. It expects turn 1, and its fate is in CreateResult.First. It is
@@ -239,6 +241,9 @@ type Message struct {
 	// answers; zero for the others.
 	Execution, Command int64
 	Payload            []byte
+	// Blobs are what Payload refers to. The instance that receives the message
+	// refers to them from then on; see BlobKeeper.
+	Blobs []BlobAddress
 	// FromCommand and Refusal: within a commit, the sender's command and the
 	// message that tells it that nobody could receive this one. Empty Refusal:
 	// the sender does not care.
@@ -388,6 +393,9 @@ type Commit struct {
 	DropReplies int64
 	// Outcome is stored when Status is not open: the encoded terminal command.
 	Outcome []byte
+	// Blobs are what the turn and what is written for the instance beside it
+	// refer to; see BlobKeeper.
+	Blobs []BlobAddress
 
 	Tasks    []NewTask
 	Children []NewInstance

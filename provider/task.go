@@ -104,6 +104,8 @@ type TaskFinish struct {
 	// Message answers the command: the task is removed and the message put
 	// into the mailbox of its instance. Nil: the task is tried again.
 	Message []byte
+	// Blobs are what Message refers to; see BlobKeeper.
+	Blobs []BlobAddress
 	// Retry returns the task to the pool from VisibleAt on, with Failure.
 	VisibleAt int64
 	// Park leaves the task to be finished from outside, until VisibleAt,

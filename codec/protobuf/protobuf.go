@@ -20,7 +20,7 @@ var ErrMessage = errors.New("value is a protocol buffer message, and the type to
 // It is safe for concurrent use.
 type Codec struct{ inner durango.Codec }
 
-var _ durango.Codec = Codec{}
+var _ durango.BlobCodec = Codec{}
 
 // New returns a codec for messages, which handles name as pointers, as in
 // NewActivity[*orderspb.Order, *orderspb.Receipt]. A nil inner is
@@ -101,6 +101,27 @@ func target(into any) proto.Message {
 		e.Set(reflect.ValueOf(m))
 	}
 	return m
+}
+
+// EncodeBlob leaves the content of a [durango.Blob] to the codec inside, if that
+// has a say in contents. Messages have no Blobs: a large field of one stays
+// where it is.
+func (c Codec) EncodeBlob(content []byte) ([]byte, error) {
+	if inner, ok := c.codec().(durango.BlobCodec); ok {
+		return inner.EncodeBlob(content)
+	}
+	if c.codec() != durango.JSON {
+		return nil, errors.New("protobuf: the codec inside has no say in the contents of blobs")
+	}
+	return content, nil
+}
+
+// DecodeBlob is the inverse of EncodeBlob.
+func (c Codec) DecodeBlob(b []byte) ([]byte, error) {
+	if inner, ok := c.codec().(durango.BlobCodec); ok {
+		return inner.DecodeBlob(b)
+	}
+	return b, nil
 }
 
 // Same reports whether a and b are of one value, as far as the codec inside can

@@ -16,7 +16,10 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -67,7 +70,7 @@ type Codec struct {
 	plain bool
 }
 
-var _ durango.Codec = (*Codec)(nil)
+var _ durango.BlobCodec = (*Codec)(nil)
 
 // New returns a codec that encrypts with the first of the keys and decrypts with
 // all of them. A nil inner is [durango.JSON].
@@ -141,6 +144,32 @@ func (c *Codec) Decode(b []byte, into any) error {
 	return c.inner.Decode(plain, into)
 }
 
+// EncodeBlob encrypts the content of a [durango.Blob], after the codec inside if
+// that has a say in contents. Its nonce comes from the content and the secret, so
+// that equal contents are stored once: who reads the store learns that they are
+// equal, and how long they are.
+func (c *Codec) EncodeBlob(content []byte) ([]byte, error) {
+	if inner, ok := c.inner.(durango.BlobCodec); ok {
+		var err error
+		if content, err = inner.EncodeBlob(content); err != nil {
+			return nil, err
+		}
+	}
+	return c.first.sealBlob(content), nil
+}
+
+// DecodeBlob is the inverse of EncodeBlob.
+func (c *Codec) DecodeBlob(b []byte) ([]byte, error) {
+	plain, err := c.open(b)
+	if err != nil {
+		return nil, fmt.Errorf("sealed: %w", err)
+	}
+	if inner, ok := c.inner.(durango.BlobCodec); ok {
+		return inner.DecodeBlob(plain)
+	}
+	return plain, nil
+}
+
 // Same reports whether a and b are of one value.
 func (c *Codec) Same(a, b []byte) bool {
 	first, err := c.open(a)
@@ -185,6 +214,7 @@ type key struct {
 	head  []byte       // of every form encrypted with it
 	block cipher.Block // of the secret
 	k1    [aes.BlockSize]byte
+	nonce []byte // the secret of nonces that are not random
 }
 
 func newKey(k Key) (*key, error) {
@@ -198,7 +228,11 @@ func newKey(k Key) (*key, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &key{head: append(append([]byte(mark), byte(len(k.ID))), k.ID...), block: block}
+	nonce, err := hkdf.Key(sha256.New, k.Secret, nil, "durango/sealed nonce of a blob", sha256.Size)
+	if err != nil {
+		return nil, err
+	}
+	made := &key{nonce: nonce, head: append(append([]byte(mark), byte(len(k.ID))), k.ID...), block: block}
 	// The first subkey of CMAC, NIST SP 800-38B: the encryption of zeros, doubled
 	// in the field of 2^128 elements.
 	var l [aes.BlockSize]byte
@@ -237,8 +271,21 @@ func (k *key) derive(nonce []byte) cipher.AEAD {
 }
 
 func (k *key) seal(plain []byte) []byte {
-	b := make([]byte, len(k.head)+nonceSize, len(k.head)+nonceSize+len(plain)+16)
-	nonce := b[copy(b, k.head):]
+	nonce := make([]byte, nonceSize)
 	rand.Read(nonce) // never fails
+	return k.sealWith(nonce, plain)
+}
+
+// sealBlob seals under a nonce that is a MAC of the content: it differs where
+// contents do, as a random one does where values are sealed.
+func (k *key) sealBlob(content []byte) []byte {
+	mac := hmac.New(sha256.New, k.nonce)
+	mac.Write(content)
+	return k.sealWith(mac.Sum(nil)[:nonceSize], content)
+}
+
+func (k *key) sealWith(nonce, plain []byte) []byte {
+	b := make([]byte, len(k.head)+nonceSize, len(k.head)+nonceSize+len(plain)+16)
+	copy(b[copy(b, k.head):], nonce)
 	return k.derive(nonce).Seal(b, nonce[12:], plain, k.head)
 }

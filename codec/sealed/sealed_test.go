@@ -135,3 +135,30 @@ func FuzzDecode(f *testing.F) {
 		_ = c.Same(b, good)
 	})
 }
+
+// Equal contents become one, and tell nothing to those without the key.
+func TestBlobs(t *testing.T) {
+	c := newCodec(t, key("a", 1))
+	content := bytes.Repeat([]byte("secret"), 1000)
+	first, err := c.EncodeBlob(content)
+	assert.NoError(t, err)
+	again, err := newCodec(t, key("a", 1), key("b", 2)).EncodeBlob(content)
+	assert.NoError(t, err)
+	assert.True(t, bytes.Equal(first, again), "equal contents are sealed differently")
+	assert.False(t, bytes.Contains(first, []byte("secret")), "it is not encrypted")
+	other, err := c.EncodeBlob(content[1:])
+	assert.NoError(t, err)
+	nonce := first[4 : 4+24]
+	assert.False(t, bytes.Contains(other, nonce), "two contents have one nonce")
+	elsewhere, err := newCodec(t, key("b", 2)).EncodeBlob(content)
+	assert.NoError(t, err)
+	assert.False(t, bytes.Contains(elsewhere, nonce), "two keys make one nonce")
+	got, err := newCodec(t, key("b", 2), key("a", 1)).DecodeBlob(first)
+	assert.NoError(t, err)
+	assert.True(t, bytes.Equal(got, content), "another content")
+	_, err = newCodec(t, key("b", 2)).DecodeBlob(first)
+	assert.ErrorIs(t, err, sealed.ErrUnknownKey)
+	first[len(first)-1] ^= 1
+	_, err = c.DecodeBlob(first)
+	assert.ErrorIs(t, err, sealed.ErrTampered)
+}

@@ -60,7 +60,9 @@ func (e *Engine) delivered(x *execution, err error) {
 		x.state = queued
 	} else {
 		x.state = committing
+		e.packCommit(x)
 	}
+	e.client.packStart(&call.n)
 	e.client.starts.add(call)
 }
 

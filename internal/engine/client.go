@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
 )
 
@@ -16,6 +17,7 @@ import (
 type Client struct {
 	store  provider.Provider
 	e      *Engine // nil: no node
+	packer *history.Packer
 	starts *batcher[*startCall]
 	sends  *batcher[*sendCall]
 	wg     sync.WaitGroup
@@ -28,15 +30,17 @@ type Client struct {
 	hint     chan struct{}
 }
 
-// NewClient returns a client of a store.
-func NewClient(store provider.Provider) *Client { return newClient(store, nil) }
+// NewClient returns a client of a store. Compression is as in Options.
+func NewClient(store provider.Provider, compression int) *Client {
+	return newClient(store, nil, compression)
+}
 
-func newClient(store provider.Provider, e *Engine) *Client {
+func newClient(store provider.Provider, e *Engine, compression int) *Client {
 	spawn := func(f func()) { go f() }
 	if e != nil {
 		spawn = e.pool.run
 	}
-	c := &Client{store: store, e: e, waiters: map[provider.Key][]*waiter{}, hint: make(chan struct{}, 1)}
+	c := &Client{store: store, e: e, packer: newPacker(compression), waiters: map[provider.Key][]*waiter{}, hint: make(chan struct{}, 1)}
 	c.starts = newBatcher(spawn, 256, whole(c.startGroup))
 	c.sends = newBatcher(spawn, 256, whole(c.sendGroup))
 	if e != nil {
@@ -145,6 +149,7 @@ func (c *Client) Start(ctx context.Context, n provider.NewInstance) (provider.Cr
 		}
 		call := &startCall{ctx: ctx, n: n, done: make(chan struct{})}
 		if c.e == nil || !c.e.conceive(call) {
+			c.packStart(&call.n)
 			c.starts.add(call)
 		}
 		select {
@@ -256,6 +261,7 @@ func (c *Client) Send(ctx context.Context, m provider.Message) (provider.SendRes
 	if _, err := c.Contract(ctx); err != nil {
 		return provider.SendResult{}, err
 	}
+	m.Payload = c.packer.Pack(m.Payload)
 	call := &sendCall{ctx: ctx, m: m, done: make(chan struct{})}
 	c.sends.add(call)
 	select {

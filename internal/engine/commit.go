@@ -11,6 +11,7 @@ import (
 // submit hands x's prepared commit to the committer. The caller holds x.mu.
 func (e *Engine) submit(x *execution) {
 	x.state = committing
+	e.packCommit(x)
 	e.commits.add(x)
 }
 

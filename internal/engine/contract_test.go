@@ -85,7 +85,7 @@ func TestADeadNodeOnVersion1(t *testing.T) {
 		until(t, "first turns", func() bool { row, _ := store.Get(t.Context(), target); return row.NextTurn >= 3 })
 		dying.cut.Store(true)
 		b := start(t, old, Options{Lease: 2 * time.Second}, codeMap{"s": code}, actMap{"echo": echo})
-		assert.Equal(t, string(wait(t, NewClient(old), target).Payload), "y")
+		assert.Equal(t, string(wait(t, NewClient(old, 0), target).Payload), "y")
 		assert.True(t, b.Metrics().Buried > 0, "buried")
 	})
 }

@@ -47,6 +47,8 @@ type Attempt struct {
 	// to.
 	Env any
 
+	// Blobs are what the result refers to, set by who runs the attempt.
+	Blobs []history.BlobAddress
 	// Details are what an earlier attempt said last by Beat, or nil.
 	Details []byte
 

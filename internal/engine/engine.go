@@ -127,7 +127,7 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 	e.commits = newBatcher(e.pool.run, 512, e.commitGroup)
 	e.loads = newBatcher(e.pool.run, 128, whole(e.loadGroup))
 	e.finishes = newBatcher(e.pool.run, 256, whole(e.finishGroup))
-	e.client = newClient(store, e)
+	e.client = newClient(store, e, e.o.Compression)
 	e.alone.Store(true)
 	return e, nil
 }
@@ -182,7 +182,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	var loops sync.WaitGroup
 	background, cancel := context.WithCancel(work)
-	for _, loop := range []func(context.Context){e.heartbeats, e.renewals, e.dispatch, e.takeTasks, e.timers.run, e.housekeeping, e.callbacks, e.surveys, e.watch} {
+	for _, loop := range []func(context.Context){e.heartbeats, e.renewals, e.dispatch, e.takeTasks, e.timers.run, e.housekeeping, e.callbacks, e.surveys, e.sweeps, e.watch} {
 		loops.Go(func() { loop(background) })
 	}
 	<-ctx.Done()

@@ -115,6 +115,8 @@ type turnScratch struct {
 	failing bool                  // the commit is the record of a failure
 	notify  bool                  // somebody is called when it stands
 	noted   *provider.TurnFailure // what the commit of a trial says
+	packed  bool                  // the commit has been
+	kept    []history.BlobAddress // blobs put by the turn
 	// refusals answer requests that the code did not accept in this turn.
 	refusals []provider.Reply
 }

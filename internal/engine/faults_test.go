@@ -173,7 +173,7 @@ func TestAStartWhoseReplyIsLost(t *testing.T) {
 		acts := actMap{"echo": func(_ context.Context, a *Attempt) ([]byte, *history.Failure) { r.note(a); return a.Input, nil }}
 		n := start(t, store, Options{}, codeMap{"seq": sequence(2)}, acts)
 		n.waitMember(t)
-		for id, c := range map[string]*Client{"node": n.Client(), "client": NewClient(store)} {
+		for id, c := range map[string]*Client{"node": n.Client(), "client": NewClient(store, 0)} {
 			// The caller is patient: the call is repeated.
 			losing.Store(true)
 			time.AfterFunc(time.Second, func() { losing.Store(false) })
@@ -226,7 +226,7 @@ func TestASendWhoseReplyIsLost(t *testing.T) {
 		n := start(t, store, Options{}, codeMap{"four": code}, nil)
 		n.waitMember(t)
 		target := begin(t, n.Client(), "four", "x", nil)
-		c := NewClient(store)
+		c := NewClient(store, 0)
 		send := func(id, payload string) error {
 			ev := history.Event{Kind: history.SignalReceived, Name: "n", Payload: []byte(payload)}
 			r, err := c.Send(context.Background(), provider.Message{To: target, ID: id, Payload: history.AppendMessage(nil, &ev)})
@@ -386,7 +386,7 @@ func TestAWaitEndsWithItsContextWhileTheStoreFails(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := &outage{method: "Outcomes", err: provider.ErrTransient}
 		o.on.Store(true)
-		c := NewClient(providertest.Faulty(memory.Open(), o.faults()))
+		c := NewClient(providertest.Faulty(memory.Open(), o.faults()), 0)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := c.Wait(ctx, provider.Target{ID: "x"})
@@ -417,7 +417,7 @@ func TestMailBehindAGapIsReadAtOnce(t *testing.T) {
 		slow.Store(true)
 		signal(t, n.Client(), "x", "n", "1")
 		<-stored
-		signal(t, NewClient(store), "x", "n", "2") // by another process
+		signal(t, NewClient(store, 0), "x", "n", "2") // by another process
 		signal(t, n.Client(), "x", "n", "3")
 		close(gate)
 		assert.Equal(t, string(within(t, time.Minute, store, target).Payload), "123")

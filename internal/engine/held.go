@@ -196,7 +196,7 @@ func (e *Engine) finishHeld(t *task, f provider.TaskFinish) {
 		e.unfinished([]provider.TaskFinish{f})
 		return
 	}
-	e.finishes.add(f)
+	e.finishes.add(e.client.packFinish(f))
 }
 
 // unfinished tells the attempts that wait to be parked that they will not be.

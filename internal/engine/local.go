@@ -72,7 +72,7 @@ func (e *Engine) evacuate(x *execution, c *provider.Commit, unrecorded []deliver
 		}
 		c.Messages = append(c.Messages, provider.Message{
 			To: provider.Target{Key: x.key}, Execution: d.execution, Command: d.event.Ref,
-			Payload: history.AppendMessage(nil, &d.event),
+			Payload: history.AppendMessage(nil, &d.event), Blobs: d.event.Blobs,
 		})
 	}
 	for _, t := range x.local {

@@ -185,7 +185,7 @@ func TestANodeThatWasBuriedCancelsWhatItHolds(t *testing.T) {
 		start(t, store, Options{}, codeMap{"o": code}, nil)
 		worker := start(t, store, Options{}, nil, actMap{"slow": slow})
 		worker.waitMember(t)
-		target := begin(t, NewClient(store), "o", "x", nil)
+		target := begin(t, NewClient(store, 0), "o", "x", nil)
 		<-begun
 		bury(t, store, worker)
 		assert.ErrorIs(t, <-lost, ErrTaskLost)

@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"context"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"time"
 
+	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
 )
 
@@ -72,6 +74,16 @@ type Options struct {
 	// MaxTaskCrashes is how many attempts of a task in a row, run apart, may end
 	// their process. Default 5; negative: any number.
 	MaxTaskCrashes int
+	// Compression is the size in bytes from which what is stored is compressed.
+	// Default 4 KiB; negative: never.
+	Compression int
+	// PutBlob keeps a content that a turn refers to, before the turn is
+	// committed. Nil: no turn has any.
+	PutBlob func(ctx context.Context, address history.BlobAddress, content []byte) error
+	// SweepBlobs deletes blobs that nobody refers to, every SweepInterval. Nil:
+	// nobody does.
+	SweepBlobs    func(ctx context.Context) error
+	SweepInterval time.Duration
 
 	// minAhead is how many commits make a group that is written ahead
 	// (provider.Pipeliner): a change of goroutine costs more than a few are worth.

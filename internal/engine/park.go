@@ -249,13 +249,13 @@ func verdict(ref provider.TaskRef, p *history.Policy, scheduled, now int64, f *h
 }
 
 // Complete finishes a parked attempt with a result.
-func (c *Client) Complete(ctx context.Context, token string, result []byte) error {
+func (c *Client) Complete(ctx context.Context, token string, result []byte, blobs []history.BlobAddress) error {
 	ref, err := ParseToken(token)
 	if err != nil {
 		return err
 	}
-	answer := history.Event{Kind: history.ActivityCompleted, Ref: ref.Command, Attempt: number(ref.Attempt), Payload: result}
-	_, err = c.finishParked(ctx, ref, provider.TaskFinish{TaskRef: ref, Message: history.AppendMessage(nil, &answer)})
+	answer := history.Event{Kind: history.ActivityCompleted, Ref: ref.Command, Attempt: number(ref.Attempt), Payload: result, Blobs: blobs}
+	_, err = c.finishParked(ctx, ref, provider.TaskFinish{TaskRef: ref, Message: history.AppendMessage(nil, &answer), Blobs: blobs})
 	return err
 }
 
@@ -322,6 +322,7 @@ func (c *Client) finishParked(ctx context.Context, ref provider.TaskRef, f provi
 		return false, err
 	}
 	unknown := false
+	f = c.packFinish(f)
 	fate, err := retryOne(ctx, func() ([]error, error) {
 		fates, err := c.store.FinishTasks(ctx, 0, []provider.TaskFinish{f})
 		unknown = unknown || errors.Is(err, provider.ErrUnknownOutcome)

@@ -64,7 +64,7 @@ func TestRule11AParkThatTakesLongIsNotLost(t *testing.T) {
 				target := begin(t, n.Client(), "o", "x", nil)
 				select {
 				case token := <-tokens:
-					assert.NoError(t, NewClient(store).Complete(t.Context(), token, []byte("done")))
+					assert.NoError(t, NewClient(store, 0).Complete(t.Context(), token, []byte("done"), nil))
 				case <-time.After(5 * time.Minute):
 				}
 				assert.Equal(t, string(within(t, 5*time.Minute, store, target).Payload), "done")
@@ -93,7 +93,7 @@ func TestRule03AParkWhoseReplyIsLost(t *testing.T) {
 		target := begin(t, n.Client(), "o", "x", nil)
 		select {
 		case token := <-tokens:
-			assert.NoError(t, n.Client().Complete(t.Context(), token, []byte("done")))
+			assert.NoError(t, n.Client().Complete(t.Context(), token, []byte("done"), nil))
 		case <-time.After(5 * time.Minute):
 		}
 		assert.Equal(t, string(within(t, 5*time.Minute, store, target).Payload), "done")
@@ -124,7 +124,7 @@ func TestAParkOnANodeThatWasBuried(t *testing.T) {
 				n.waitMember(t)
 				target := begin(t, n.Client(), "o", "x", nil)
 				token := <-tokens
-				assert.NoError(t, n.Client().Complete(t.Context(), token, []byte("done")))
+				assert.NoError(t, n.Client().Complete(t.Context(), token, []byte("done"), nil))
 				assert.Equal(t, string(within(t, time.Minute, store, target).Payload), "done")
 				assert.Equal(t, r.of("p"), []int64{1, 2})
 				synctest.Wait()

@@ -20,7 +20,7 @@ func (e *Engine) reset(x *execution, read int64) *provider.Commit {
 	}
 	s.refusals = s.refusals[:0]
 	s.started, s.stopped = s.started[:0], s.stopped[:0]
-	s.final, s.carried, s.failing, s.notify, s.noted = nil, nil, false, false, nil
+	s.final, s.carried, s.failing, s.notify, s.noted, s.packed = nil, nil, false, false, nil, false
 	c.Tasks = append(c.Tasks, s.extra...)
 	if len(c.Replies) > 0 {
 		c.DropReplies = e.clock.now() - int64(replyWindow)
@@ -70,6 +70,7 @@ func (e *Engine) prepareTurn(x *execution, now, read int64, commands []history.E
 		Deliveries: len(s.events), Commands: len(commands), Events: s.buf,
 	}
 	c.Turn = &s.record
+	c.Blobs = e.refer(x, commands)
 	c.Status = provider.Running
 	for i := range commands {
 		e.command(x, now, commands, i)
@@ -127,16 +128,16 @@ func (e *Engine) command(x *execution, now int64, all []history.Event, i int) {
 			c.Messages = append(c.Messages, cancelOf(x, cmd.Target, "canceled by its parent"))
 		}
 	case history.SignalSent:
-		signal := history.Event{Kind: history.SignalReceived, Name: cmd.Name, Payload: cmd.Payload}
+		signal := history.Event{Kind: history.SignalReceived, Name: cmd.Name, Payload: cmd.Payload, Blobs: cmd.Blobs}
 		refused := history.Event{Kind: history.SignalRefused, Ref: cmd.Seq, Failure: &history.Failure{Message: cmd.Target}}
 		c.Messages = append(c.Messages, provider.Message{
-			To: provider.Target{ID: cmd.Target}, Payload: history.AppendMessage(nil, &signal),
+			To: provider.Target{ID: cmd.Target}, Payload: history.AppendMessage(nil, &signal), Blobs: cmd.Blobs,
 			FromCommand: cmd.Seq, Refusal: history.AppendMessage(nil, &refused),
 		})
 	case history.StatusSet:
 		c.CustomStatus = nonNil(cmd.Payload)
 	case history.ValueSet:
-		c.Values = setValue(c.Values, provider.Value{Name: cmd.Name, Payload: nonNil(cmd.Payload)})
+		c.Values = setValue(c.Values, provider.Value{Name: cmd.Name, Payload: nonNil(history.EncodeRaw(cmd.Payload, cmd.Blobs))})
 	case history.ValueCleared:
 		c.Values = setValue(c.Values, provider.Value{Name: cmd.Name})
 	case history.UpdateAnswered:
@@ -203,10 +204,10 @@ func (e *Engine) localLimit() int {
 
 func (e *Engine) child(x *execution, cmd *history.Event) {
 	c := &x.turn.commit
-	started := history.Event{Kind: history.Started, Name: cmd.Name, Version: cmd.Version, Payload: cmd.Payload, Header: x.header}
+	started := history.Event{Kind: history.Started, Name: cmd.Name, Version: cmd.Version, Payload: cmd.Payload, Header: x.header, Blobs: cmd.Blobs}
 	n := provider.NewInstance{
 		Key: provider.NewKey(), ID: cmd.Target, Name: cmd.Name, Version: cmd.Version, Command: cmd.Seq,
-		NotBefore: cmd.Time,
+		NotBefore: cmd.Time, Blobs: cmd.Blobs,
 	}
 	if !cmd.Detached {
 		n.Parent = provider.ParentLink{Key: x.key, ID: x.id, Execution: x.generation, Command: cmd.Seq}
@@ -292,7 +293,7 @@ func (e *Engine) prepareOutcome(x *execution) {
 		notice := Notice(final, x.parent.Command)
 		c.Messages = append(c.Messages, provider.Message{
 			To: provider.Target{Key: x.parent.Key}, Execution: x.parent.Execution, Command: x.parent.Command,
-			Payload: history.AppendMessage(nil, &notice),
+			Payload: history.AppendMessage(nil, &notice), Blobs: notice.Blobs,
 		})
 	}
 }
@@ -300,7 +301,7 @@ func (e *Engine) prepareOutcome(x *execution) {
 // successor is what begins the execution after one that continued as new:
 // everything comes from that command, nothing from the store's row.
 func (e *Engine) successor(x *execution, final *history.Event) []history.Event {
-	started := history.Event{Kind: history.Started, Name: x.name, Version: final.Version, Payload: final.Payload, Header: final.Header}
+	started := history.Event{Kind: history.Started, Name: x.name, Version: final.Version, Payload: final.Payload, Header: final.Header, Blobs: final.Blobs}
 	if final.Name != "" {
 		started.Name = final.Name
 	}
@@ -332,7 +333,7 @@ func statusOf(k history.Kind) provider.Status {
 func Notice(final *history.Event, command int64) history.Event {
 	switch final.Kind {
 	case history.Completed:
-		return history.Event{Kind: history.ChildCompleted, Ref: command, Payload: final.Payload}
+		return history.Event{Kind: history.ChildCompleted, Ref: command, Payload: final.Payload, Blobs: final.Blobs}
 	case history.Canceled:
 		return history.Event{Kind: history.ChildFailed, Ref: command,
 			Failure: &history.Failure{Code: CodeCanceled, Message: final.Text, Final: true}}

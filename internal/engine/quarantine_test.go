@@ -25,7 +25,7 @@ import (
 func TestAKillerIsQuarantinedAndNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.Open()
-		client := NewClient(store)
+		client := NewClient(store, 0)
 		var killer provider.Target
 		var others []provider.Target
 		for i := range 64 {
@@ -125,7 +125,7 @@ func TestCallbacksAreLookedForWhenANodeHasDied(t *testing.T) {
 func TestASuspectThatSucceedsIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.Open()
-		target := begin(t, NewClient(store), "good", "it", nil)
+		target := begin(t, NewClient(store, 0), "good", "it", nil)
 		for range 3 { // nodes that die with it
 			node, err := store.Join(t.Context(), provider.NodeInfo{})
 			assert.NoError(t, err)

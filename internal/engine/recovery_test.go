@@ -197,7 +197,7 @@ func TestRangesThatNobodyAsksForAreForgotten(t *testing.T) {
 		store := memory.Open()
 		n := start(t, store, Options{}, codeMap{"seq": sequence(1)}, actMap{"echo": echo})
 		n.waitMember(t)
-		client := NewClient(store)
+		client := NewClient(store, 0)
 		for i := range 5 * maxRanges {
 			version := fmt.Sprintf(">=0.0.%d", i)
 			ev := history.Event{Kind: history.Started, Name: "seq", Version: version}

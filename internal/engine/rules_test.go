@@ -96,11 +96,11 @@ func TestRule02AHotCopyOfAnotherTurnIsNotUsed(t *testing.T) {
 				assert.Equal(t, a.Metrics().Hot, int64(1))
 				first.noClaims.Store(true)
 				b := start(t, second, o, codeMap{"o": code}, nil)
-				signal(t, NewClient(first), "x", "n", "1")
+				signal(t, NewClient(first, 0), "x", "n", "1")
 				until(t, "b's turn", func() bool { row := rowOf(t, first, target); return row.NextTurn > 2 && row.Owner == 0 })
 				assert.NoError(t, b.stop())
 				first.noClaims.Store(false)
-				signal(t, NewClient(first), "x", "n", "2")
+				signal(t, NewClient(first, 0), "x", "n", "2")
 				assert.Equal(t, string(within(t, 5*time.Second, first, target).Payload), "12")
 				m := a.Metrics()
 				assert.True(t, m.Conflicts == 0 && m.TurnFailures == 0, m)
@@ -127,7 +127,7 @@ func TestRule02AHotCopyIsNotUsedForAnotherTurnsTimer(t *testing.T) {
 		until(t, "release", func() bool { return rowOf(t, first, target).Owner == 0 && a.Metrics().Hot == 1 })
 		first.noClaims.Store(true)
 		b := start(t, second, o, codeMap{"o": code}, nil)
-		signal(t, NewClient(first), "x", "n", "1")
+		signal(t, NewClient(first, 0), "x", "n", "1")
 		until(t, "b's turn", func() bool { row := rowOf(t, first, target); return row.NextTurn == 3 && row.Owner == 0 })
 		assert.NoError(t, b.stop())
 		first.noClaims.Store(false)
@@ -198,7 +198,7 @@ func TestRule03ReconciliationAdoptsWhatALostClaimGave(t *testing.T) {
 			}
 			return r, err
 		}
-		target := begin(t, NewClient(store), "seq", "lost", nil)
+		target := begin(t, NewClient(store, 0), "seq", "lost", nil)
 		n := start(t, store, Options{}, codeMap{"seq": sequence(2)}, actMap{"echo": echo})
 		assert.Equal(t, string(within(t, time.Minute, store, target).Payload), "01")
 		assert.Equal(t, lost.Load(), int64(1))
@@ -225,9 +225,9 @@ func TestRule03ReconciliationForgetsAStaleHotCopy(t *testing.T) {
 		until(t, "release", func() bool { return rowOf(t, store, target).Owner == 0 })
 		assert.Equal(t, n.Metrics().Hot, int64(1))
 		lose.Store(true)
-		signal(t, NewClient(store), "x", "n", "1")
+		signal(t, NewClient(store, 0), "x", "n", "1")
 		until(t, "the lost claim", func() bool { return !lose.Load() })
-		signal(t, NewClient(store), "x", "n", "2")
+		signal(t, NewClient(store, 0), "x", "n", "2")
 		assert.Equal(t, string(within(t, time.Minute, store, target).Payload), "12")
 	})
 }
@@ -248,7 +248,7 @@ func TestRule03ReconciliationGivesBackAnUnknownTask(t *testing.T) {
 		noting := func(_ context.Context, a *Attempt) ([]byte, *history.Failure) { r.note(a); return a.Input, nil }
 		start(t, store, Options{}, codeMap{"seq": sequence(1)}, nil)
 		start(t, store, Options{}, nil, actMap{"echo": noting})
-		target := begin(t, NewClient(store), "seq", "x", nil)
+		target := begin(t, NewClient(store, 0), "seq", "x", nil)
 		assert.Equal(t, string(within(t, time.Minute, store, target).Payload), "0")
 		assert.Equal(t, lost.Load(), int64(1))
 		assert.Equal(t, r.of("0"), []int64{1})
@@ -518,7 +518,7 @@ func badCalls(t *testing.T, node bool) {
 	code := func(m *replay.Machine, _ *history.Event) history.Event { return completed(awaitSignals(m, "n", 1)) }
 	n := start(t, store, Options{}, codeMap{"one": code}, nil)
 	n.waitMember(t)
-	c := NewClient(store)
+	c := NewClient(store, 0)
 	if node {
 		c = n.Client()
 	}
@@ -577,7 +577,7 @@ func TestRule10CarriedSignalsComeBeforeNewerMail(t *testing.T) {
 			}
 			return completed(awaitSignals(m, "n", 5))
 		}
-		c := NewClient(store)
+		c := NewClient(store, 0)
 		target := begin(t, c, "can", "x", nil)
 		signal(t, c, "x", "n", "1")
 		signal(t, c, "x", "n", "2")
@@ -673,7 +673,7 @@ func TestRule14AFirstTurnThatHangs(t *testing.T) {
 				}
 				n := start(t, store, Options{TurnTimeout: 100 * time.Millisecond}, codeMap{"stuck": code}, nil)
 				n.waitMember(t)
-				c := NewClient(store)
+				c := NewClient(store, 0)
 				if born {
 					c = n.Client()
 				}
@@ -705,7 +705,7 @@ func TestRule15ChargesCountEachFailureOnce(t *testing.T) {
 			}
 			return completed(awaitSignals(m, "n", 1))
 		}
-		claimed := begin(t, NewClient(store), "buggy", "claimed", []byte("now"))
+		claimed := begin(t, NewClient(store, 0), "buggy", "claimed", []byte("now"))
 		n := start(t, store, Options{MinBackoff: 10 * time.Second, IdleRelease: time.Second}, codeMap{"buggy": code}, actMap{"echo": echo})
 		n.waitMember(t)
 		born := begin(t, n.Client(), "buggy", "born", []byte("later"))
@@ -779,7 +779,7 @@ func TestAClaimDuringTheReleaseIsNotLost(t *testing.T) {
 				slow.Store(true)
 				<-released
 				assert.Equal(t, rowOf(t, store, target).Owner, provider.NodeKey(0))
-				signal(t, NewClient(store), "x", "n", "hello")
+				signal(t, NewClient(store, 0), "x", "n", "hello")
 				until(t, "the claim", func() bool { return rowOf(t, store, target).Owner != 0 })
 				synctest.Wait()
 				close(gate)

@@ -28,7 +28,7 @@ type simClients struct {
 }
 
 func newSimClients(w *world) *simClients {
-	return &simClients{w: w, plain: NewClient(w.connect("clients", 0, &line{}, nil)), over: make(chan struct{})}
+	return &simClients{w: w, plain: NewClient(w.connect("clients", 0, &line{}, nil), 0), over: make(chan struct{})}
 }
 
 // any returns a client, and the line that its node depends on.
@@ -215,10 +215,10 @@ func (c *simClients) complete(r *rand.Rand, token string) {
 			fails = !errors.As(err, &unsupported) // else it is completed
 		case r.IntN(2) == 0:
 			if err = client.Beat(ctx, token, []byte("7")); err == nil {
-				err = client.Complete(ctx, token, []byte("done"))
+				err = client.Complete(ctx, token, []byte("done"), nil)
 			}
 		default:
-			err = client.Complete(ctx, token, []byte("done"))
+			err = client.Complete(ctx, token, []byte("done"), nil)
 		}
 		return err == nil || errors.Is(err, provider.ErrStale)
 	})

@@ -126,7 +126,7 @@ func TestATaskThatEndsItsProcessIsQuarantinedAndNoOther(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := newMill(t)
 		defer close(m.end)
-		client := NewClient(m.store)
+		client := NewClient(m.store, 0)
 		var killer provider.Target
 		var others []provider.Target
 		for i := range 64 {
@@ -180,7 +180,7 @@ func lose(t *testing.T, store *memory.Store, n int, names ...string) {
 // queue and nobody who holds them.
 func queue(t *testing.T, store *memory.Store, name string, n int, policy *history.Policy) (targets []provider.Target) {
 	t.Helper()
-	client := NewClient(store)
+	client := NewClient(store, 0)
 	node := start(t, store, Options{}, codeMap{name: one(name, policy)}, nil)
 	for i := range n {
 		target := begin(t, client, name, fmt.Sprint(name, i), []byte(fmt.Sprint(i)))
@@ -296,7 +296,7 @@ func TestTasksAndInstancesAreTriedOneAtATime(t *testing.T) {
 		store := memory.Open()
 		tasks := queue(t, store, "work", 1, nil)
 		lose(t, store, 2, "work")
-		target := begin(t, NewClient(store), "code", "code", nil)
+		target := begin(t, NewClient(store, 0), "code", "code", nil)
 		release, begun := make(chan struct{}), make(chan struct{})
 		act := func(context.Context, *Attempt) ([]byte, *history.Failure) {
 			close(begun)

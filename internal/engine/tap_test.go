@@ -204,7 +204,7 @@ func within(t *testing.T, d time.Duration, store provider.Provider, target provi
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
-	o, err := NewClient(store).Wait(ctx, target)
+	o, err := NewClient(store, 0).Wait(ctx, target)
 	if err != nil {
 		row, _ := store.(provider.Inspector).Get(context.Background(), target)
 		t.Fatalf("%s did not end within %s: %v\n%+v", target.ID, d, err, row)

@@ -218,6 +218,11 @@ func (e *Engine) takeTurn(x *execution) error {
 	if err != nil {
 		return err
 	}
+	if kept := x.machine.TakeKept(); len(kept) > 0 {
+		if err := e.keep(x, kept); err != nil {
+			return err
+		}
+	}
 	if rejected := x.machine.Rejected(); len(rejected) > 0 {
 		e.refuse(x, rejected)
 		if len(s.events) == 0 {

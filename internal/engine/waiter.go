@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
 )
 
@@ -121,14 +122,23 @@ func (c *Client) outcome(ctx context.Context, t provider.Target) (provider.Outco
 
 // Look reads one thing that an instance has published.
 func (c *Client) Look(ctx context.Context, l provider.Lookup) (provider.Finding, error) {
+	f, _, err := c.LookWith(ctx, l)
+	return f, err
+}
+
+// LookWith is Look, with the blobs that a value refers to.
+func (c *Client) LookWith(ctx context.Context, l provider.Lookup) (f provider.Finding, blobs []history.BlobAddress, err error) {
 	if _, err := c.Contract(ctx); err != nil {
-		return provider.Finding{}, err
+		return provider.Finding{}, nil, err
 	}
-	f, err := retryOne(ctx, func() ([]provider.Finding, error) { return c.store.Lookup(ctx, []provider.Lookup{l}) })
+	f, err = retryOne(ctx, func() ([]provider.Finding, error) { return c.store.Lookup(ctx, []provider.Lookup{l}) })
 	if err == nil {
 		err = f.Err
 	}
-	return f, err
+	if err == nil && l.Kind == provider.LookupValue {
+		f.Payload, blobs, err = history.DecodeRaw(f.Payload)
+	}
+	return f, blobs, err
 }
 
 // Await waits until an instance has published something: a reply, or a custom

@@ -240,7 +240,7 @@ func (w *workers) conclude(t *task, result []byte, failure *history.Failure) {
 		w.finish(t, history.Event{Kind: history.ActivityFailed, Ref: t.attempt.Command, Attempt: number(t.attempt.Number), Failure: failure})
 		return
 	}
-	w.finish(t, history.Event{Kind: history.ActivityCompleted, Ref: t.attempt.Command, Attempt: number(t.attempt.Number), Payload: result})
+	w.finish(t, history.Event{Kind: history.ActivityCompleted, Ref: t.attempt.Command, Attempt: number(t.attempt.Number), Payload: result, Blobs: t.attempt.Blobs})
 }
 
 // number leaves out the usual attempt, the first, so that it takes no room.
@@ -253,7 +253,7 @@ func number(n int64) int64 {
 
 func (w *workers) finish(t *task, answer history.Event) {
 	if t.held != nil {
-		w.e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), Message: history.AppendMessage(nil, &answer)})
+		w.e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), Message: history.AppendMessage(nil, &answer), Blobs: answer.Blobs})
 		return
 	}
 	w.e.localDone(t, answer)

@@ -77,6 +77,8 @@ type Machine struct {
 	updates  []*history.Event // accepted and not answered, in order of arrival
 	rejected []Rejection      // of the current turn
 
+	kept []Content // of the current turn
+
 	counts   Pending
 	bytes    int
 	slab     []Op
@@ -158,6 +160,7 @@ func (m *Machine) ready(deliveries []history.Event) error {
 const keepRoom = 256
 
 func (m *Machine) begin(turn, now int64) {
+	m.kept = nil
 	m.turn, m.now, m.rejected = turn, now, nil
 	m.length, m.emitted = m.grown, 0
 	clear(m.commands)

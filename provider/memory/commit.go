@@ -57,6 +57,7 @@ func (s *Store) commit(now int64, node provider.NodeKey, c *provider.Commit) pro
 	row.Status, row.Execution, row.Name, row.Version = c.Status, c.Execution, c.Name, c.Version
 	row.HistoryFrom, row.DueAt = c.HistoryFrom, c.DueAt
 	in.publish(now, c)
+	in.refer(c.Blobs)
 	if c.Release || !c.Status.Runnable() {
 		row.Owner = 0
 	}

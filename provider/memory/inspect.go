@@ -267,7 +267,8 @@ func (s *Store) operate(ctx context.Context, op string, t provider.Target, f fun
 
 // Delete implements [provider.Inspector].
 func (s *Store) Delete(ctx context.Context, t provider.Target, force bool) error {
-	if _, err := s.begin(ctx, "delete"); err != nil {
+	now, err := s.begin(ctx, "delete")
+	if err != nil {
 		return err
 	}
 	defer s.mu.Unlock()
@@ -278,6 +279,7 @@ func (s *Store) Delete(ctx context.Context, t provider.Target, force bool) error
 	case in.row.Status.Open() && !force:
 		return fmt.Errorf("memory: delete %s: %w: it is open", in.row.ID, provider.ErrInvalid)
 	}
+	s.unrefer(now, in)
 	delete(s.tasks, in.row.Key)
 	delete(s.open, in.row.Key)
 	delete(s.byID, in.row.ID)

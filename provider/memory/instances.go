@@ -16,6 +16,7 @@ type instance struct {
 	turns []provider.Turn // turn number n is at n-1
 	mail  []provider.Mail // unread, in order
 	seen  map[string]bool // IDs of messages accepted
+	blobs map[provider.BlobAddress]bool
 	published
 }
 
@@ -79,6 +80,7 @@ func (s *Store) create(now int64, node provider.NodeKey, n *provider.NewInstance
 	in.row.WakeAt = provider.Never
 	s.instances[n.Key], s.byID[n.ID], s.open[n.Key] = in, in, in
 	in.put(now, provider.Mail{Payload: n.Start})
+	in.refer(n.Blobs)
 	return provider.CreateResult{Key: n.Key}
 }
 

@@ -48,6 +48,7 @@ func (s *Store) send(now int64, m *provider.Message) provider.SendResult {
 		}
 		in.seen[m.ID] = true
 	}
+	in.refer(m.Blobs)
 	seq := in.put(now, provider.Mail{Execution: m.Execution, Command: m.Command, Payload: m.Payload})
 	return provider.SendResult{Key: key, Seq: seq, Owner: in.row.Owner}
 }

@@ -34,6 +34,7 @@ type Store struct {
 	tasks map[provider.Key]map[taskID]*provider.Task
 	// sessions holds the sessions that a node has, by name.
 	sessions map[string]*session
+	blobs    map[provider.BlobAddress]*blob
 }
 
 var (
@@ -50,6 +51,7 @@ func Open() *Store {
 		open:      map[provider.Key]*instance{},
 		tasks:     map[provider.Key]map[taskID]*provider.Task{},
 		sessions:  map[string]*session{},
+		blobs:     map[provider.BlobAddress]*blob{},
 	}
 }
 
@@ -62,7 +64,7 @@ func (s *Store) Describe(ctx context.Context) (provider.Description, error) {
 	defer s.mu.Unlock()
 	return provider.Description{
 		Name: "memory", Version: "1", Contract: provider.Supported,
-		Capabilities: provider.Capabilities{Inspect: true, Hold: true, Amend: true, Notes: true},
+		Capabilities: provider.Capabilities{Inspect: true, Hold: true, Amend: true, Notes: true, Blobs: true},
 		Durability:   "memory", MaxEventSize: s.MaxEventSize, Now: now,
 	}, nil
 }

@@ -122,6 +122,7 @@ func (s *Store) finish(now int64, node provider.NodeKey, f *provider.TaskFinish)
 		s.removeTask(f.Instance, taskID{f.Execution, f.Command})
 		// A task row exists only while its instance is open and in the same
 		// execution, so somebody waits for the message.
+		s.open[f.Instance].refer(f.Blobs)
 		s.open[f.Instance].put(now, provider.Mail{Execution: f.Execution, Command: f.Command, Payload: f.Message})
 		return nil
 	}

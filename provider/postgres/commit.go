@@ -118,6 +118,7 @@ func (t *txn) apply(e *entry, c *provider.Commit) {
 		e.NextTurn++
 	}
 	e.readMail(c.ReadSeq)
+	e.blobs = append(e.blobs, c.Blobs...)
 	if c.Name != e.Name || c.Version != e.Version {
 		e.Name, e.Version = c.Name, c.Version
 		t.define(e)

@@ -62,7 +62,7 @@ func TestExamineHealthy(t *testing.T) {
 	for _, name := range []string{"schema", "indexes", "server", "connections", "transactions", "dead rows", "age"} {
 		assert.True(t, seen[name], "%s is not among %v", name, all)
 	}
-	assert.True(t, finds(all, provider.Healthy, "schema", "version 1, 3 shards"), "%v", all)
+	assert.True(t, finds(all, provider.Healthy, "schema", "version 2, 3 shards"), "%v", all)
 	assert.True(t, finds(all, provider.Healthy, "server", "a primary", "synchronous_commit=on"), "%v", all)
 
 	must(t, s.Close())
@@ -90,12 +90,12 @@ func TestExamineSchema(t *testing.T) {
 	assert.True(t, err != nil, "a unique index of what is there twice")
 	execute(t, c, in(s, "ALTER TABLE schema.replies DROP CONSTRAINT replies_pkey"))
 	execute(t, c, in(s, "DROP TABLE schema.message_ids"))
-	execute(t, c, in(s, "UPDATE schema.meta SET value = 2 WHERE name = 'version'"))
+	execute(t, c, in(s, "UPDATE schema.meta SET value = 3 WHERE name = 'version'"))
 	all = inspect(t, s, usual)
 	assert.True(t, finds(all, provider.Sick, "index twice", "invalid", "REINDEX INDEX CONCURRENTLY "+name+`."twice"`), "%v", all)
 	assert.True(t, finds(all, provider.Sick, "table replies", "primary key"), "%v", all)
 	assert.True(t, finds(all, provider.Sick, "table message_ids", "missing"), "%v", all)
-	assert.True(t, finds(all, provider.Sick, "schema", "version 2", "version 1"), "%v", all)
+	assert.True(t, finds(all, provider.Sick, "schema", "version 3", "version 2"), "%v", all)
 }
 
 // A transaction open for long is named, with its process.

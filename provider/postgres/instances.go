@@ -91,6 +91,7 @@ func (t *txn) create(node provider.NodeKey, n *provider.NewInstance) provider.Cr
 		e.Owner, e.Attempts = node, 1
 	}
 	t.entries[e.Key], t.byID[e.ID] = e, e
+	e.blobs = append(e.blobs, n.Blobs...)
 	t.define(e)
 	t.touch(e, made)
 	t.put(e, provider.Mail{Payload: n.Start})

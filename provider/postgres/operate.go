@@ -156,6 +156,8 @@ func (s *Store) Delete(ctx context.Context, to provider.Target, force bool) erro
 			qTasksDeleteAll, qInstanceDelete} {
 			trip.add(q, e.shard, int64(e.Key))
 		}
+		trip.add(qBlobRefsLeave, s.allShards, int64(e.Key))
+		trip.add(qBlobRefsClear, s.allShards, int64(e.Key))
 		trip.add(qIDDelete, s.textShard(e.ID), e.ID, int64(e.Key))
 		return x.commit(ctx, trip)
 	})

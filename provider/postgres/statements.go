@@ -110,6 +110,16 @@ const (
 	qTasksDeleteAll
 	qInstanceDelete
 	qIDDelete
+	qBlobRefsLeave
+	qBlobRefsClear
+	qBlobRefsInsert
+	qBlobTouch
+	qBlobPut
+	qBlobGet
+	qBlobsUsed
+	qBlobPage
+	qBlobList
+	qBlobsDelete
 	qExamineSchema
 	qExamineIndexes
 	qExamineRows

@@ -658,6 +658,50 @@ DELETE FROM schema.instances WHERE shard = $1 AND key = $2
 -- name: IDDelete
 DELETE FROM schema.ids WHERE shard = $1 AND id = $2 AND key = $3
 
+-- Those who delete two instances at once may meet at their blobs, and one of
+-- them is told to try again.
+-- name: BlobRefsLeave
+UPDATE schema.blobs AS b SET put_at = store_clock FROM schema.blob_refs AS r
+WHERE r.shard = ANY($1::integer[]) AND r.key = $2 AND b.shard = r.shard AND b.address = r.address
+
+-- name: BlobRefsClear
+DELETE FROM schema.blob_refs WHERE shard = ANY($1::integer[]) AND key = $2
+
+-- name: BlobRefsInsert
+INSERT INTO schema.blob_refs (shard, address, key)
+SELECT * FROM unnest($1::integer[], $2::bytea[], $3::bigint[])
+ON CONFLICT (shard, address, key) DO NOTHING
+
+-- name: BlobTouch
+UPDATE schema.blobs SET put_at = store_clock WHERE shard = $1 AND address = $2 RETURNING 1
+
+-- name: BlobPut
+INSERT INTO schema.blobs AS b (shard, address, put_at, size, content) VALUES ($1, $2, store_clock, $3, $4)
+ON CONFLICT (shard, address) DO UPDATE SET put_at = greatest(b.put_at, excluded.put_at)
+
+-- name: BlobGet
+SELECT content FROM schema.blobs WHERE shard = $1 AND address = $2
+
+-- name: BlobsUsed
+SELECT u.place FROM unnest($1::integer[], $2::integer[], $3::bytea[]) AS u(place, shard, address)
+WHERE EXISTS (SELECT 1 FROM schema.blob_refs AS r WHERE r.shard = u.shard AND r.address = u.address)
+
+-- name: BlobPage
+SELECT b.address, b.put_at, b.size,
+	(SELECT count(*) FROM (SELECT 1 FROM schema.blob_refs AS r WHERE r.shard = b.shard AND r.address = b.address LIMIT 1) AS any_ref), store_clock
+FROM schema.blobs AS b WHERE (b.shard, b.address) > ($1, $2) ORDER BY b.shard, b.address LIMIT $3
+
+-- name: BlobList
+SELECT b.address, b.put_at, b.size,
+	(SELECT count(*) FROM schema.blob_refs AS r WHERE r.shard = b.shard AND r.address = b.address), store_clock
+FROM schema.blobs AS b WHERE (b.shard, b.address) > ($1, $2) ORDER BY b.shard, b.address LIMIT $3
+
+-- name: BlobsDelete
+DELETE FROM schema.blobs AS b USING unnest($1::integer[], $2::bytea[]) AS d(shard, address)
+WHERE b.shard = d.shard AND b.address = d.address AND b.put_at <= store_clock - $3::bigint
+	AND NOT EXISTS (SELECT 1 FROM schema.blob_refs AS r WHERE r.shard = b.shard AND r.address = b.address)
+RETURNING b.size
+
 -- What an examination looks at. The views hide from a role what the sessions
 -- of others do, not that they are there.
 -- name: ExamineSchema

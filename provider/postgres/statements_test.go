@@ -69,6 +69,8 @@ func fill(t *testing.T, s *Store, c *pgx.Conn, n int) {
 	// All waiting for one session that another node has.
 	execute(t, c, in(s, `INSERT INTO schema.tasks SELECT (k % 16)::int, k, 1, 2, 0, 0, 0, 0, 9223372036854775807, 0, 0, 0, 0, false,
 		'charge', '', 'taken', NULL, NULL, NULL FROM generate_series(1, $1::bigint) k`), n)
+	execute(t, c, in(s, `INSERT INTO schema.blobs SELECT (k % 16)::int, decode(md5(k::text), 'hex'), 1, 1, '\x01' FROM generate_series(1, $1::bigint) k`), n)
+	execute(t, c, in(s, `INSERT INTO schema.blob_refs SELECT (k % 16)::int, decode(md5(k::text), 'hex'), k FROM generate_series(1, $1::bigint) k`), n)
 	execute(t, c, in(s, `INSERT INTO schema.sessions VALUES ($1, 'taken', 1, 1)`), s.textShard("taken"))
 	execute(t, c, "ANALYZE")
 }
@@ -95,7 +97,7 @@ func testPlans(t *testing.T, n int) {
 	c := raw(t)
 	fill(t, s, c, n)
 	asStore(t, s, c)
-	scan := regexp.MustCompile(`Seq Scan on (instances|ids|history|messages|message_ids|published_values|replies|tasks)\b`)
+	scan := regexp.MustCompile(`Seq Scan on (instances|ids|history|messages|message_ids|published_values|replies|tasks|blobs|blob_refs)\b`)
 	parameter := regexp.MustCompile(`\$(\d+)`)
 	explained := 0
 	for q, text := range s.queries {

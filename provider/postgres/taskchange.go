@@ -86,6 +86,7 @@ func (t *txn) finish(node provider.NodeKey, f *provider.TaskFinish) error {
 	if f.Message != nil {
 		t.touch(e, changedTurn)
 		t.removeTask(e, k.id)
+		e.blobs = append(e.blobs, f.Blobs...)
 		t.put(e, provider.Mail{Execution: f.Execution, Command: f.Command, Payload: f.Message})
 		return nil
 	}

@@ -34,3 +34,6 @@ ALTER TABLE schema.history ALTER COLUMN events SET STORAGE EXTERNAL;
 
 -- name: payloads
 ALTER TABLE schema.messages ALTER COLUMN payload SET STORAGE EXTERNAL;
+
+-- name: blobs
+ALTER TABLE schema.blobs ALTER COLUMN content SET STORAGE EXTERNAL;

@@ -54,6 +54,7 @@ type entry struct {
 	replies     []provider.Reply
 	dropReplies int64
 	failure     []byte
+	blobs       []provider.BlobAddress
 
 	clearTasks  bool // before tasks are added
 	addTasks    []newTask

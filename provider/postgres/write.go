@@ -21,6 +21,7 @@ func (t *txn) write(ctx context.Context, x *tx) error {
 		t.writeMail(trip)
 		t.writePublished(trip)
 		t.writeTasks(trip)
+		t.writeBlobs(trip)
 		t.writeSessions(trip)
 		t.writeNew(trip)
 	}

@@ -93,6 +93,7 @@ var topics = []struct {
 	{"Hold", holdCases},
 	{"Delete", deleteCases},
 	{"Amend", amendCases},
+	{"Blobs", blobCases},
 	{"Outcomes", outcomeCases},
 	{"Inspector", inspectorCases},
 	{"Limits", limitCases},

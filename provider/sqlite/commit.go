@@ -67,6 +67,9 @@ func (w *writer) commit(node provider.NodeKey, c *provider.Commit) (result provi
 	if err := w.publish(e, c); err != nil {
 		return result, err
 	}
+	if err := w.refer(e, c.Blobs); err != nil {
+		return result, err
+	}
 	if err := w.changeTasks(e, execution, c); err != nil {
 		return result, err
 	}

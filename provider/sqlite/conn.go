@@ -111,6 +111,19 @@ const (
 	qListChildren
 	qListIds
 	qListWaiting
+	qBlobGet
+	qBlobContent
+	qBlobInsert
+	qBlobContentInsert
+	qBlobTouch
+	qBlobDelete
+	qBlobContentDelete
+	qBlobPage
+	qBlobList
+	qBlobUsed
+	qBlobRefInsert
+	qBlobRefLeave
+	qBlobRefClear
 
 	statements
 )

@@ -126,6 +126,9 @@ func (w *writer) create(node provider.NodeKey, n *provider.NewInstance) (provide
 	w.cache[e.Key] = e
 	w.byID[e.ID] = e.Key
 	w.touch(e, made)
+	if err := w.refer(e, n.Blobs); err != nil {
+		return provider.CreateResult{}, err
+	}
 	if n.First != nil {
 		e.MailboxSeq, e.start = 1, n.Start
 		w.wake(e)

@@ -47,6 +47,9 @@ func (w *writer) send(m *provider.Message) (provider.SendResult, error) {
 			return provider.SendResult{Key: e.Key, Owner: e.Owner}, err
 		}
 	}
+	if err := w.refer(e, m.Blobs); err != nil {
+		return provider.SendResult{}, err
+	}
 	seq, err := w.put(e, &provider.Mail{Execution: m.Execution, Command: m.Command, Payload: m.Payload})
 	return provider.SendResult{Key: e.Key, Seq: seq, Owner: e.Owner}, err
 }

@@ -165,6 +165,9 @@ func (w *writer) delete(e *entry) error {
 	if err := w.deleteTasks(e); err != nil {
 		return err
 	}
+	if err := w.unrefer(e); err != nil {
+		return err
+	}
 	clear := []statement{qMessageIdDelete, qNotesDelete, qCursorDelete, qInstanceDelete}
 	if e.extras&hasValues != 0 {
 		clear = append(clear, qValueClear)

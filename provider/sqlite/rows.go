@@ -27,6 +27,7 @@ const (
 	hasValues     = 4
 	hasReplies    = 8
 	hasSessions   = 16 // rows in session_tasks
+	hasBlobs      = 32
 )
 
 // change says which columns differ from the file, so that what is indexed is

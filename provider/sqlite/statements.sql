@@ -374,3 +374,44 @@ WHERE owner = 0 AND wake_at <= ?13 AND wake_at < 9223372036854775807
 	AND (?9 IS NULL OR substr(id, 1, length(?9)) = ?9)
 	AND (?11 IS NULL OR parent_id = ?11)
 ORDER BY key DESC LIMIT ?12
+
+-- name: blob_get
+SELECT id, put_at, size, EXISTS (SELECT 1 FROM blob_refs WHERE blob_refs.address = blobs.address) FROM blobs WHERE address = ?
+
+-- name: blob_content
+SELECT content FROM blob_contents WHERE id = (SELECT id FROM blobs WHERE address = ?)
+
+-- name: blob_insert
+INSERT INTO blobs (put_at, size, address) VALUES (?1, ?2, ?3)
+
+-- name: blob_content_insert
+INSERT INTO blob_contents (id, content) VALUES (?1, ?2)
+
+-- name: blob_touch
+UPDATE blobs SET put_at = ?2 WHERE id = ?1
+
+-- name: blob_delete
+DELETE FROM blobs WHERE id = ?
+
+-- name: blob_content_delete
+DELETE FROM blob_contents WHERE id = ?
+
+-- name: blob_page
+SELECT address, put_at, size, EXISTS (SELECT 1 FROM blob_refs WHERE blob_refs.address = blobs.address) FROM blobs
+WHERE address > ?2 ORDER BY address LIMIT ?1
+
+-- name: blob_list
+SELECT address, put_at, size, (SELECT count(*) FROM blob_refs WHERE blob_refs.address = blobs.address) FROM blobs
+WHERE address > ?2 ORDER BY address LIMIT ?1
+
+-- name: blob_used
+SELECT 1 FROM blob_refs WHERE address = ? LIMIT 1
+
+-- name: blob_ref_insert
+INSERT INTO blob_refs (instance, address) VALUES (?1, ?2) ON CONFLICT DO NOTHING
+
+-- name: blob_ref_leave
+UPDATE blobs SET put_at = ?2 WHERE address IN (SELECT address FROM blob_refs WHERE instance = ?1)
+
+-- name: blob_ref_clear
+DELETE FROM blob_refs WHERE instance = ?

@@ -65,6 +65,9 @@ func (w *writer) finish(node provider.NodeKey, f *provider.TaskFinish) (refused,
 	if err := w.removeTask(e, f.Command); err != nil {
 		return nil, err
 	}
+	if err := w.refer(e, f.Blobs); err != nil {
+		return nil, err
+	}
 	_, err = w.put(e, &provider.Mail{Execution: f.Execution, Command: f.Command, Payload: f.Message})
 	return nil, err
 }

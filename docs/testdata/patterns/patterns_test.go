@@ -1,6 +1,7 @@
 package patterns
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -27,6 +28,7 @@ var (
 	signers = durango.DefineOrchestration("signer", func(ctx *durango.Context, document string) (string, error) {
 		return Sign.Call(ctx, document)
 	})
+	scans    = durango.DefineOrchestration("archive", archive)
 	videos   = durango.DefineOrchestration("video", video)
 	inboxes  = durango.DefineOrchestration("inbox", inbox)
 	oracles  = durango.DefineOrchestration("oracle", oracle)
@@ -57,7 +59,7 @@ func program(e *durangotest.Env) []durango.Registrable {
 			return name, nil
 		}
 	}
-	return append(digests(), each, all, asking, trips, signers, videos, Letter.Bind(letter), inboxes, oracles, visitors, Account.Bind(account),
+	return append(digests(), each, all, asking, trips, signers, videos, scans, Recognize.Bind(recognize), Letter.Bind(letter), inboxes, oracles, visitors, Account.Bind(account),
 		Download.Bind(say("download")), Summarize.Bind(say("summarize")), Mail.Bind(tell("mail")),
 		BookFlight.Bind(book("flight")), BookHotel.Bind(book("hotel")),
 		CancelFlight.Bind(tell("cancel-flight")), CancelHotel.Bind(tell("cancel-hotel")),
@@ -110,6 +112,14 @@ func TestPatternsSurviveCrashes(t *testing.T) {
 			check(t, durangotest.Wait(e, late), "nobody answered")
 			if err := answer(e.Context(), e.Client(), "late", "form-2", Answer{}); err == nil {
 				t.Fatal("an answer that is too late is accepted")
+			}
+		},
+		"large values": func(t *testing.T, e *durangotest.Env) {
+			image := bytes.Repeat([]byte("ink "), 50_000)
+			out := durangotest.Wait(e, durangotest.Start(e, scans.Orchestration, "scan", Scan{Name: "p1", Image: durango.BlobOf(image)}))
+			text, err := out.Text.Bytes(e.Context())
+			if err != nil || !bytes.Equal(text, bytes.ToUpper(image)) {
+				t.Fatalf("%d bytes, %v", len(text), err)
 			}
 		},
 		"saga": func(t *testing.T, e *durangotest.Env) {
