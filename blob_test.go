@@ -303,7 +303,7 @@ func TestBlobsAreChecked(t *testing.T) {
 // over, and a small one is not.
 func TestBlobsNeedAStore(t *testing.T) {
 	ctx := deadline(t)
-	store := struct{ provider.Provider }{memory.Open()}
+	store := provider.Plain(memory.Open())
 	_, err := durango.New(store, durango.Options{Blobs: durango.BlobOptions{Store: newCountingBlobs()}})
 	assert.ErrorIs(t, err, durango.ErrNotSupported)
 	_, err = durango.New(store, durango.Options{Blobs: durango.BlobOptions{Idle: time.Second}})
@@ -322,7 +322,7 @@ func TestBlobsNeedAStore(t *testing.T) {
 // Under a codec that encrypts no content is in a store in plain; under one that
 // has no say in contents they stay in what it encodes.
 func TestBlobsUnderACodec(t *testing.T) {
-	secret := content("secret", 100<<10)
+	secret := content("secret", 70<<10)
 	for name, codec := range map[string]durango.Codec{"sealed": sealedCodec(t, "k1"), "other": shy{durango.JSON}} {
 		ctx := deadline(t)
 		store, blobs := memory.Open(), newCountingBlobs()
