@@ -41,6 +41,7 @@ var layers = map[string]layer{
 		other: []string{"github.com/Masterminds/semver"},
 	},
 	"blobdir":               {own: []string{"."}},
+	"codec":                 {own: []string{"."}},
 	"codec/sealed":          {own: []string{"."}},
 	"codec/protobuf":        {own: []string{"."}, other: []string{"google.golang.org/protobuf"}},
 	"history":               {other: []string{"github.com/klauspost/compress/zstd"}},

@@ -1,4 +1,6 @@
-package durango
+// Package codec_test fuzzes what codecs read, apart from the stores: to fuzz
+// is to build everything anew.
+package codec_test
 
 import (
 	"encoding/json"
@@ -7,6 +9,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/durango-go/durango"
 )
 
 // everything has a field of each kind that encoding/json treats in its own way.
@@ -70,7 +74,7 @@ func FuzzJSON(f *testing.F) {
 			reflect.TypeFor[map[string]int](), reflect.TypeFor[*inner](), reflect.TypeFor[bool](), reflect.TypeFor[[]byte](),
 		} {
 			want, got := reflect.New(typ), reflect.New(typ)
-			wantErr, gotErr := json.Unmarshal(b, want.Interface()), JSON.Decode(b, got.Interface())
+			wantErr, gotErr := json.Unmarshal(b, want.Interface()), durango.JSON.Decode(b, got.Interface())
 			if wantErr != nil || gotErr != nil {
 				if reflect.TypeOf(gotErr) != reflect.TypeOf(wantErr) || wantErr == nil || gotErr.Error() != wantErr.Error() {
 					t.Fatalf("%s from %q: error %v, encoding/json has %v", typ, b, gotErr, wantErr)
