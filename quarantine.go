@@ -312,7 +312,8 @@ func (c *Client) amend(ctx context.Context, kind CallKind, q *Quarantine) error 
 	}
 	// The text that is written is of attempts and of a callback no more: both
 	// begin anew.
-	f := provider.TurnFailure{Message: q.Cause, Kind: q.Kind, Place: q.Place, Requeued: kind == CallRequeue, Pardoned: q.pardoned}
+	f := provider.TurnFailure{Message: q.Cause, Kind: q.Kind, Place: q.Place, Requeued: kind == CallRequeue, Pardoned: q.pardoned,
+		Stopped: q.Failures, StoppedFirst: q.FirstFailure}
 	if kind == CallRelease {
 		f.Count, f.First, f.Limit = q.Failures, q.FirstFailure, q.Failures
 	}

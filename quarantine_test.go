@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/durango-go/durango"
+	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/internal/assert"
 	"github.com/durango-go/durango/provider"
 	"github.com/durango-go/durango/provider/memory"
@@ -164,6 +165,27 @@ func TestReleaseAndRetry(t *testing.T) {
 		assert.NoError(t, client.Release(ctx, "it"))
 		completes(t, run, "123")
 		assert.ErrorIs(t, client.Release(ctx, "it"), durango.ErrNotQuarantined)
+
+		// The history says so, once, where it happened.
+		var stops []history.Event
+		for _, turn := range recorded(t, store, "it") {
+			for _, e := range turn.Deliveries {
+				if e.Kind == history.InstanceQuarantined {
+					stops = append(stops, e)
+					assert.Equal(t, turn.Number, int64(1))
+				}
+			}
+		}
+		assert.Equal(t, len(stops), 1)
+		assert.Equal(t, stops[0].Attempt, int64(5))
+		assert.Equal(t, stops[0].Text, q.Cause)
+		assert.Equal(t, stops[0].Name, q.Fingerprint)
+		rt, err := durango.New(store, durango.Options{})
+		assert.NoError(t, err)
+		rt.Register(prog)
+		warnings, err := rt.Replay(ctx, recorded(t, store, "it"))
+		assert.NoError(t, err)
+		assert.Equal(t, len(warnings), 0)
 	})
 }
 

@@ -109,7 +109,7 @@ func TestRefused(t *testing.T) {
 		{"version 255", []byte{255}, history.ErrUnknownFormat},
 		{"kind 0", message(0, 0), history.ErrCorrupt},
 		{"kind between deliveries and commands", message(50, 0), history.ErrUnknownFormat},
-		{"kind after the last delivery", message(int(history.Undecodable)+1, 0), history.ErrUnknownFormat},
+		{"kind after the last delivery", message(int(history.InstanceQuarantined)+1, 0), history.ErrUnknownFormat},
 		{"kind 255", message(255, 0), history.ErrUnknownFormat},
 		{"kind after the last command that ends nothing", message(int(history.CallRefused)+1, 0), history.ErrUnknownFormat},
 		{"next field of an event", message(4, uint64(1<<19)), history.ErrUnknownFormat},
@@ -316,7 +316,7 @@ type generator struct{ *rand.Rand }
 
 func (g generator) turn() (deliveries, commands []history.Event) {
 	for range g.IntN(4) {
-		deliveries = append(deliveries, g.event(history.Started+history.Kind(g.IntN(int(history.Undecodable)))))
+		deliveries = append(deliveries, g.event(history.Started+history.Kind(g.IntN(int(history.InstanceQuarantined)))))
 	}
 	for range g.IntN(4) {
 		k := g.kind()

@@ -59,6 +59,11 @@ const (
 	// decoded: Payload is its bytes, Text why, Ref the command that it answered
 	// or zero. The code does not see it.
 	Undecodable Kind = 12
+	// InstanceQuarantined says that the instance was stopped after too many failed
+	// turns and let go again: Name is the fingerprint, Attempt the number of
+	// failures, Time the first, Text the last. It stands in the first turn after it,
+	// and the code does not see it.
+	InstanceQuarantined Kind = 13
 )
 
 // The commands. Every command but PatchMarked carries Seq, its number within
@@ -116,7 +121,8 @@ const (
 
 var kindNames = map[Kind]string{
 	Started: "Started", ActivityCompleted: "ActivityCompleted", ActivityFailed: "ActivityFailed",
-	ValueCarried: "ValueCarried", UpdateRequested: "UpdateRequested", Undecodable: "Undecodable", ValueSet: "ValueSet",
+	ValueCarried: "ValueCarried", UpdateRequested: "UpdateRequested", Undecodable: "Undecodable",
+	InstanceQuarantined: "InstanceQuarantined", ValueSet: "ValueSet",
 	ValueCleared: "ValueCleared", UpdateAnswered: "UpdateAnswered", PatchMarked: "PatchMarked", CallRefused: "CallRefused",
 	TimerFired: "TimerFired", SignalReceived: "SignalReceived", ChildCompleted: "ChildCompleted",
 	ChildFailed: "ChildFailed", CancelRequested: "CancelRequested", SignalRefused: "SignalRefused",
@@ -138,7 +144,7 @@ func (k Kind) String() string {
 func (k Kind) Known() bool { return k.Command() || k.Delivery() }
 
 // Delivery reports whether k records something that arrived.
-func (k Kind) Delivery() bool { return k >= Started && k <= Undecodable }
+func (k Kind) Delivery() bool { return k >= Started && k <= InstanceQuarantined }
 
 // Command reports whether k records something that the code asked for.
 func (k Kind) Command() bool {

@@ -259,6 +259,7 @@ func goldenCases() []goldenCase {
 		{"", history.Event{Kind: history.ValueCarried, Name: "stage", Payload: []byte(`"packing"`)}},
 		{"", history.Event{Kind: history.UpdateRequested, Name: "reprice", Text: "r-5", Payload: payload}},
 		{"", history.Event{Kind: history.Undecodable, Ref: 3, Text: "truncated", Payload: []byte{1, 5, 0xff}}},
+		{"", history.Event{Kind: history.InstanceQuarantined, Name: "panic pay.go:31", Attempt: 5, Time: 1767323045e9, Text: "nil map"}},
 		{"", history.Event{Kind: history.ValueSet, Seq: 13, Name: "stage", Payload: []byte(`"shipped"`)}},
 		{"", history.Event{Kind: history.ValueCleared, Seq: 14, Name: "stage"}},
 		{"", history.Event{Kind: history.UpdateAnswered, Seq: 15, Name: "reprice", Text: "r-5", Payload: payload}},

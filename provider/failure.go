@@ -34,6 +34,11 @@ type TurnFailure struct {
 	// processes was the cause. Once the instance has been let go, what those
 	// messages say of such activities is forgiven.
 	Pardoned int64 `json:"pardoned,omitempty"`
+	// Stopped is how many failures a policy had stopped the instance after when it
+	// was last let go, and StoppedFirst when the first of them was; zero: no turn
+	// has to say so any more.
+	Stopped      int64     `json:"stopped,omitempty"`
+	StoppedFirst time.Time `json:"stopped_first,omitzero"`
 	// Requeued: the instance was a dead letter, and may have missed how its
 	// children ended.
 	Requeued bool `json:"requeued,omitempty"`

@@ -176,6 +176,7 @@ func (e *Engine) account(x *execution, p Policy, err error) provider.TurnFailure
 	}
 	if x.fault != nil {
 		f.Requeued, f.Pardoned = x.fault.Requeued, x.fault.Pardoned
+		f.Stopped, f.StoppedFirst = x.fault.Stopped, x.fault.StoppedFirst
 	}
 	return f
 }

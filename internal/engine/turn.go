@@ -214,6 +214,10 @@ func (e *Engine) takeTurn(x *execution) error {
 		e.prepareBare(x, read)
 		return nil
 	}
+	if f := x.fault; f != nil && f.Stopped > 0 {
+		s.events = append(s.events, history.Event{Kind: history.InstanceQuarantined, Name: f.Fingerprint(), Attempt: number(f.Stopped),
+			Time: f.StoppedFirst.UnixNano(), Text: f.Message})
+	}
 	commands, err := x.machine.Turn(now, s.events)
 	if err != nil {
 		return err

@@ -44,7 +44,7 @@ func (m *Machine) accept(e *history.Event) {
 		return
 	}
 	switch e.Kind {
-	case history.Undecodable: // for people
+	case history.Undecodable, history.InstanceQuarantined: // for people
 	case history.Started:
 		if m.started {
 			return
@@ -102,7 +102,7 @@ func (m *Machine) Accepts(e *history.Event) bool {
 	switch e.Kind {
 	case history.Started:
 		return !m.started
-	case history.SignalReceived, history.CancelRequested, history.UpdateRequested, history.Undecodable:
+	case history.SignalReceived, history.CancelRequested, history.UpdateRequested, history.Undecodable, history.InstanceQuarantined:
 		return true
 	}
 	return m.answered(e) != nil

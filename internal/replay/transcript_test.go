@@ -347,7 +347,7 @@ var deliveryKinds = map[string]history.Kind{
 	"started": history.Started, "completed": history.ActivityCompleted, "failed": history.ActivityFailed,
 	"fired": history.TimerFired, "signal": history.SignalReceived, "child-completed": history.ChildCompleted,
 	"child-failed": history.ChildFailed, "cancel": history.CancelRequested, "refused": history.SignalRefused,
-	"update": history.UpdateRequested, "undecodable": history.Undecodable,
+	"update": history.UpdateRequested, "undecodable": history.Undecodable, "quarantined": history.InstanceQuarantined,
 }
 
 // parseDeliveries reads lines of a kind, what it refers to (a number, or the
