@@ -93,11 +93,11 @@ func (e *SizeError) Error() string {
 	text := fmt.Sprintf("%s of %q takes %d bytes, the limit is %d", e.What, e.Name, e.Size, e.Limit)
 	switch {
 	case e.Field != "":
-		return text + "; raise Limits." + e.Field + " of the runtime, the client or the handle (WithLimits), or store it elsewhere and hand over a reference"
+		return text + "; raise Limits." + e.Field + " of the runtime, the client or the handle (WithLimits), or hand over a Blob"
 	case e.What == SizeHeader:
 		return text
 	}
-	return text + ", the store's; store it elsewhere and hand over a reference"
+	return text + ", the store's; hand over a Blob"
 }
 
 // Is makes every SizeError match [ErrTooLarge].
