@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
 )
@@ -51,9 +53,11 @@ func (e *Engine) packCommit(x *execution) {
 	}
 }
 
-// packStart packs what a new instance begins with.
+// packStart packs what a new instance begins with. The caller keeps what is his:
+// an attempt that he has given up may still be on its way with it.
 func (c *Client) packStart(n *provider.NewInstance) {
 	n.Start = c.packer.Pack(n.Start)
+	n.With = slices.Clone(n.With)
 	for i := range n.With {
 		n.With[i].Payload = c.packer.Pack(n.With[i].Payload)
 	}
