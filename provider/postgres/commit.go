@@ -97,7 +97,7 @@ func (t *txn) check(e *entry, c *provider.Commit) error {
 			return fmt.Errorf("%w: key of the child %s", provider.ErrAlreadyExists, child.ID)
 		}
 	}
-	large := c.Turn != nil && len(c.Turn.Events) > maxTurnSize
+	large := c.Turn != nil && len(c.Turn.Events) > maxTurnSize()
 	for payload := range c.Payloads {
 		large = large || tooLarge(payload)
 	}

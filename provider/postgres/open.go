@@ -105,12 +105,14 @@ const (
 	// spareWriters are connections beside those of groups, for heartbeats and
 	// claims, which never wait for a group to finish.
 	spareWriters = 2
-	// maxEventSize is far below the server's own limit of 1 GB for a value, so
-	// that a group of large ones fits into its memory.
-	maxEventSize = 16 << 20
-	// maxTurnSize bounds the events of a turn, which are many payloads.
-	maxTurnSize = provider.MaxTurnEvents * maxEventSize
 )
+
+// maxEventSize is far below the server's own limit of 1 GB for a value, so
+// that a group of large ones fits into its memory.
+var maxEventSize = 16 << 20
+
+// maxTurnSize bounds the events of a turn, which are many payloads.
+func maxTurnSize() int { return provider.MaxTurnEvents * maxEventSize }
 
 func (o Options) withDefaults() (Options, error) {
 	var errs []error

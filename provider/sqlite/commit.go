@@ -100,7 +100,7 @@ func (w *writer) check(e *entry, c *provider.Commit) (invalid, err error) {
 	if err := c.Check(&e.Instance); err != nil {
 		return err, nil
 	}
-	large := c.Turn != nil && len(c.Turn.Events) > maxTurnSize
+	large := c.Turn != nil && len(c.Turn.Events) > maxTurnSize()
 	for payload := range c.Payloads {
 		large = large || tooLarge(payload)
 	}

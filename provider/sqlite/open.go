@@ -81,13 +81,15 @@ const (
 	defaultBusyTimeout = 5 * time.Second
 	defaultReaders     = 4
 	defaultCheckpoint  = 8000
-	// maxEventSize is far below SQLite's own limit of 1 GB for a value, so
-	// that one value fits in a transaction of its own without exhausting memory.
-	maxEventSize = 64 << 20
-	// maxTurnSize bounds the events of a turn, which are many payloads.
-	maxTurnSize = provider.MaxTurnEvents * maxEventSize
-	cacheKiB    = 64 << 10
+	cacheKiB           = 64 << 10
 )
+
+// maxEventSize is far below SQLite's own limit of 1 GB for a value, so
+// that one value fits in a transaction of its own without exhausting memory.
+var maxEventSize = 64 << 20
+
+// maxTurnSize bounds the events of a turn, which are many payloads.
+func maxTurnSize() int { return provider.MaxTurnEvents * maxEventSize }
 
 func (o Options) withDefaults() (Options, error) {
 	var errs []error
