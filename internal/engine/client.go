@@ -24,8 +24,10 @@ type Client struct {
 
 	contract atomic.Pointer[provider.Contract] // nil: none has been needed yet
 
-	mu       sync.Mutex
-	waiters  map[provider.Key][]*waiter
+	mu      sync.Mutex
+	waiters map[provider.Key][]*waiter
+	// unseen are those of them that may be out of sight.
+	unseen   map[provider.Key]struct{}
 	watching bool
 	hint     chan struct{}
 }
@@ -40,7 +42,7 @@ func newClient(store provider.Provider, e *Engine, compression int) *Client {
 	if e != nil {
 		spawn = e.pool.run
 	}
-	c := &Client{store: store, e: e, packer: newPacker(compression), waiters: map[provider.Key][]*waiter{}, hint: make(chan struct{}, 1)}
+	c := &Client{store: store, e: e, packer: newPacker(compression), waiters: map[provider.Key][]*waiter{}, unseen: map[provider.Key]struct{}{}, hint: make(chan struct{}, 1)}
 	c.starts = newBatcher(spawn, 256, whole(c.startGroup))
 	c.sends = newBatcher(spawn, 256, whole(c.sendGroup))
 	if e != nil {
@@ -115,7 +117,7 @@ func (c *Client) Operated(k provider.Key) {
 		}
 		poke(c.e.wake)
 	}
-	c.lostSight()
+	c.lostSight(k)
 }
 
 type startCall struct {

@@ -209,7 +209,7 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 		e.metrics.conflicts.Add(1)
 		e.unstart(x)
 		e.forget(x)
-		e.client.lostSight()
+		e.client.lostSight(x.key)
 		poke(e.wake) // it may be ours to claim again
 		return
 	case errors.Is(r.Err, provider.ErrAlreadyExists) && len(s.commit.Children) > 0:
@@ -222,7 +222,7 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 	case s.failing:
 		e.o.Logger.Error("a failed turn could not be recorded", "instance", x.id, "error", r.Err)
 		e.forget(x)
-		e.client.lostSight()
+		e.client.lostSight(x.key)
 		return
 	default:
 		e.unstart(x)
@@ -415,7 +415,7 @@ func (e *Engine) released(x *execution, r *provider.CommitResult) {
 		x.mailSeen, x.needMail = x.readSeq, false
 		e.heat(x)
 	}
-	e.client.lostSight()
+	e.client.lostSight(x.key)
 	if row := x.reclaimed; row != nil {
 		x.reclaimed = nil
 		e.pool.run(func() { e.adopt(row, node) })

@@ -104,7 +104,7 @@ func (e *Engine) loaded(x *execution, l *provider.Loaded) {
 	row := &l.Instance
 	if l.Err != nil || row.Owner != x.node || x.node == 0 {
 		e.forget(x)
-		e.client.lostSight()
+		e.client.lostSight(x.key)
 		return
 	}
 	if x.machine != nil && (row.NextTurn != x.nextTurn || row.Execution != x.generation) {

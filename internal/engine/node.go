@@ -242,7 +242,7 @@ func (e *Engine) letGo() {
 		}
 		x.mu.Unlock()
 	}
-	e.client.lostSight()
+	e.client.lostSightOfAll()
 }
 
 // reconcile compares what carries this node's key with what it holds. What
@@ -288,7 +288,7 @@ func (e *Engine) reconcile(ctx context.Context) {
 		x.mu.Unlock()
 	}
 	e.suspects = suspects
-	e.client.lostSight()
+	e.client.lostSightOfAll()
 	e.reconcileTasks(ctx, node, h.Tasks)
 }
 

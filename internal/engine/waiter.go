@@ -96,7 +96,7 @@ func (c *Client) wait(ctx context.Context, t provider.Target, w *waiter) (provid
 		if err != nil || w.over(o.Status) {
 			return o, err
 		}
-		c.ensureWatching()
+		c.lostSight(t.Key)
 	}
 	select {
 	case o := <-w.end:
@@ -168,8 +168,7 @@ func (c *Client) Await(ctx context.Context, l provider.Lookup, after int64) (pro
 
 func (c *Client) awaitFinding(ctx context.Context, w *waiter) (provider.Finding, error) {
 	if len(w.found) == 0 && !c.inSight(w.key) {
-		c.ensureWatching()
-		poke(c.hint)
+		c.lostSight(w.key)
 	}
 	select {
 	case f := <-w.found:
@@ -246,8 +245,7 @@ func (c *Client) ended(o provider.Outcome) (told bool) {
 	}
 	c.mu.Unlock()
 	if others {
-		c.ensureWatching()
-		poke(c.hint)
+		c.lostSight(o.Key)
 	}
 	return told
 }
@@ -279,14 +277,35 @@ func (c *Client) published(commit *provider.Commit) {
 	}
 }
 
-// lostSight is told that the node let go of instances for which somebody may
-// wait.
-func (c *Client) lostSight() {
+// lostSight is told that the node let go of an instance for which somebody may
+// wait. Most are in sight, and there may be many: only this one is looked for.
+func (c *Client) lostSight(k provider.Key) {
 	c.mu.Lock()
-	waiting := len(c.waiters) > 0
+	waiting := len(c.waiters[k]) > 0
+	if waiting {
+		c.unseen[k] = struct{}{}
+	}
 	c.mu.Unlock()
 	if waiting {
 		c.ensureWatching()
 		poke(c.hint)
 	}
+}
+
+// lostSightOfAll is lostSight of any number.
+func (c *Client) lostSightOfAll() {
+	if c.unsee() {
+		c.ensureWatching()
+		poke(c.hint)
+	}
+}
+
+// unsee has every instance looked for, and reports whether somebody waits.
+func (c *Client) unsee() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k := range c.waiters {
+		c.unseen[k] = struct{}{}
+	}
+	return len(c.waiters) > 0
 }

@@ -57,6 +57,9 @@ func (c *Client) watch() {
 		t := time.NewTimer(max(rest, time.Duration(len(out))*watchPerItem))
 		select {
 		case <-t.C:
+			if rest == slowest {
+				c.unsee() // whatever the reason
+			}
 		case <-c.hint:
 			t.Stop()
 			rest = watchMin
@@ -71,17 +74,24 @@ func (c *Client) outOfSight() (out []*waiter, idle bool) {
 	c.mu.Lock()
 	if len(c.waiters) == 0 {
 		c.watching = false
+		clear(c.unseen)
 		c.mu.Unlock()
 		return nil, true
 	}
-	all := make([]*waiter, 0, len(c.waiters))
-	for _, list := range c.waiters {
-		all = append(all, list...)
-	}
+	unseen := c.unseen
+	c.unseen = make(map[provider.Key]struct{}, len(unseen)) // of those that are let go meanwhile
 	c.mu.Unlock()
-	for _, w := range all {
-		if !c.inSight(w.key) {
-			out = append(out, w)
+	for k := range unseen {
+		if c.inSight(k) {
+			delete(unseen, k)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k := range unseen {
+		if list := c.waiters[k]; len(list) > 0 {
+			c.unseen[k] = struct{}{}
+			out = append(out, list...)
 		}
 	}
 	return out, false
