@@ -22,10 +22,20 @@ type flusher struct {
 	force   func(*os.File) error // onto the device
 	written atomic.Int64         // groups that are in the log
 	flushed atomic.Int64         // groups that have been flushed
+	// last is the group that was written last, and covered when the last one that
+	// has been flushed took the write lock.
+	last    atomic.Pointer[group]
+	covered atomic.Int64
 
 	mu     sync.Mutex
 	began  time.Time // the last flush
 	failed error
+}
+
+// group is a transaction of this process.
+type group struct {
+	number int64
+	began  int64 // when it had the write lock
 }
 
 func newFlusher(path string) (*flusher, error) {
@@ -34,12 +44,23 @@ func newFlusher(path string) (*flusher, error) {
 		return nil, err
 	}
 	f := &flusher{log: log, force: syncData}
-	f.written.Store(1) // what this process found there, or has migrated
+	f.add(0) // what this process found there, or has migrated
 	return f, nil
 }
 
-// add notes that a group has been written, and returns its number.
-func (f *flusher) add() int64 { return f.written.Add(1) }
+// add notes that a group has been written, and returns its number. Only who has
+// the lead calls it.
+func (f *flusher) add(began int64) int64 {
+	number := f.written.Load() + 1
+	f.last.Store(&group{number, began})
+	f.written.Store(number)
+	return number
+}
+
+// covers reports whether what was written under a lock that somebody had at a
+// time is durable: nobody has the lock twice at once, so whoever began before a
+// group of this process had ended before it.
+func (f *flusher) covers(began int64) bool { return began <= f.covered.Load() }
 
 // flush returns when the groups up to a number are durable. Whoever waits for
 // a flush that had begun before his group was written shares the next one.
@@ -60,7 +81,7 @@ func (f *flusher) sync() error {
 	if f.failed != nil {
 		return f.failed
 	}
-	to := f.written.Load()
+	to := f.last.Load()
 	f.began = time.Now()
 	if err := f.force(f.log); err != nil {
 		// The system may have dropped what it could not write, and would report
@@ -69,7 +90,8 @@ func (f *flusher) sync() error {
 			provider.ErrUnknownOutcome, err)
 		return f.failed
 	}
-	f.flushed.Store(to)
+	f.covered.Store(to.began)
+	f.flushed.Store(to.number)
 	return nil
 }
 

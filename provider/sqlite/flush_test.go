@@ -165,6 +165,15 @@ func TestWhatOthersWroteIsFlushedByItsReader(t *testing.T) {
 	}
 	slow.end <- struct{}{}
 	must(t, <-done)
+
+	// A group of the reader's own that came later has flushed it, too.
+	join(t, reader)
+	before := d.flushes.Load()
+	_, err = reader.Outcomes(t.Context(), []provider.Target{{Key: key}})
+	must(t, err)
+	if n := d.flushes.Load() - before; n != 0 {
+		t.Errorf("%d flushes for what is durable", n)
+	}
 }
 
 // A store opened at NORMAL, or in memory, leaves flushing to others.

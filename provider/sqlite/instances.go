@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"zombiezen.com/go/sqlite"
 
@@ -141,6 +140,7 @@ func (w *writer) create(node provider.NodeKey, n *provider.NewInstance) (provide
 // Outcomes implements [provider.Provider].
 func (s *Store) Outcomes(ctx context.Context, targets []provider.Target) ([]provider.Outcome, error) {
 	outcomes := make([]provider.Outcome, len(targets))
+	var closed int64 // when the last of them was
 	err := s.read(ctx, "outcomes", func(c *conn) error {
 		for i, t := range targets {
 			key, err := targetKey(c, t)
@@ -152,6 +152,7 @@ func (s *Store) Outcomes(ctx context.Context, targets []provider.Target) ([]prov
 				if t.Key != 0 && t.ID != "" && st.ColumnText(0) != t.ID {
 					return
 				}
+				closed = max(closed, st.ColumnInt64(4))
 				o = provider.Outcome{Key: key, Status: provider.Status(st.ColumnInt64(1)),
 					Owner: provider.NodeKey(st.ColumnInt64(2)), Payload: columnBytes(st, 3)}
 			})
@@ -162,7 +163,7 @@ func (s *Store) Outcomes(ctx context.Context, targets []provider.Target) ([]prov
 		}
 		return nil
 	})
-	if err == nil && slices.ContainsFunc(outcomes, func(o provider.Outcome) bool { return o.Status != 0 && !o.Status.Open() }) {
+	if err == nil && s.flusher != nil && closed > 0 && !s.flusher.covers(closed) {
 		err = s.settle("outcomes")
 	}
 	if err != nil {

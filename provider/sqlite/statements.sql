@@ -68,7 +68,7 @@ SELECT key FROM instances WHERE id = ?
 SELECT id, status, extras FROM instances WHERE key = ?
 
 -- name: instance_outcome
-SELECT id, status, owner, CASE WHEN closed_at <> 0 THEN outcome END FROM instances WHERE key = ?
+SELECT id, status, owner, CASE WHEN closed_at <> 0 THEN outcome END, closed_at FROM instances WHERE key = ?
 
 -- name: instance_insert
 INSERT INTO instances (key, owner, def, wake_at, status, execution, history_from, not_before, attempts, tasks, extras,

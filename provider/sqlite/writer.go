@@ -170,7 +170,7 @@ func (w *writer) lead() {
 	if w.s.flusher != nil {
 		number := w.s.flusher.written.Load() // what a group that wrote nothing has read
 		if w.c.wrote {
-			number = w.s.flusher.add()
+			number = w.s.flusher.add(w.now)
 		}
 		w.c.wrote = false
 		w.flushing.Add(1)
