@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -108,6 +109,9 @@ func (f *flusher) settle() error {
 	}
 	read := time.Now()
 	info, err := f.log.Stat()
+	if errors.Is(err, os.ErrClosed) {
+		return provider.ErrClosed
+	}
 	if err != nil {
 		return err
 	}
@@ -119,4 +123,13 @@ func (f *flusher) settle() error {
 	return f.sync()
 }
 
-func (f *flusher) close() error { return f.log.Close() }
+// close waits for the flush of a reader who is under way. The next one is
+// refused; whatever this process wrote has been flushed.
+func (f *flusher) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed == nil {
+		f.failed = provider.ErrClosed
+	}
+	_ = f.log.Close() // nothing was written through it
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -186,5 +187,33 @@ func TestOnlyFullFlushes(t *testing.T) {
 	defer memory.Close()
 	if normal.flusher != nil || memory.flusher != nil {
 		t.Error("a store flushes that need not")
+	}
+}
+
+// A reader makes durable what it has read; who closes the store meanwhile waits
+// for the flush, and refuses the next one.
+func TestCloseMeetsReaders(t *testing.T) {
+	for range 5 {
+		s := open(t, Options{})
+		other := openAt(t, s.name, Options{}) // whatever it writes, s flushes before it tells
+		create(t, s, 0, "a")
+		var readers sync.WaitGroup
+		reading := make(chan struct{}, 4)
+		for range cap(reading) {
+			readers.Go(func() {
+				_, err := s.Get(t.Context(), provider.Target{ID: "a"})
+				reading <- struct{}{}
+				for err == nil {
+					_, err = s.Get(t.Context(), provider.Target{ID: "a"})
+				}
+				if !errors.Is(err, provider.ErrClosed) {
+					t.Errorf("a reader of a store that is closed: %v", err)
+				}
+			})
+		}
+		<-reading
+		create(t, other, 0, "b")
+		must(t, s.Close())
+		readers.Wait()
 	}
 }

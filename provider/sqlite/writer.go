@@ -264,7 +264,7 @@ func (w *writer) close() error {
 	w.mu.Unlock()
 	w.flushing.Wait()
 	if w.s.flusher != nil {
-		_ = w.s.flusher.close() // everything in it has been flushed
+		w.s.flusher.close()
 	}
 	if w.s.file != "" && !w.s.options.ReadOnly {
 		// What cannot be copied back now is copied by whoever opens the file
