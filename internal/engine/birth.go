@@ -28,6 +28,7 @@ func (e *Engine) conceive(call *startCall) bool {
 	x := newborn(n, e.nodeKey(), started)
 	x.birth = call
 	x.state = queued
+	x.occupy()
 	call.x = x
 	e.busy.Add(1)
 	e.mu.Lock()

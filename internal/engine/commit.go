@@ -197,7 +197,7 @@ func (e *Engine) abandonCommit(x *execution) {
 func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]handoff) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	s := &x.turn
+	s := x.turn
 	if x.state == gone {
 		e.unstart(x)
 		e.closeMachine(x)
@@ -336,7 +336,7 @@ func (e *Engine) remember(x *execution) {
 
 // effects hands what the commit sent and created to executions of this node.
 func (e *Engine) effects(x *execution, r *provider.CommitResult, mail *[]handoff) {
-	s := &x.turn
+	s := x.turn
 	c := &s.commit
 	if len(c.Tasks) > 0 {
 		poke(e.wakeTask)
@@ -393,7 +393,7 @@ func (e *Engine) continued(x *execution) {
 func (e *Engine) released(x *execution, r *provider.CommitResult) {
 	e.metrics.released.Add(1)
 	e.trialOver(x)
-	node := x.node
+	node, claimable := x.node, r.MailboxSeq > x.readSeq || x.turn.commit.DueAt < provider.Never
 	if x.turn.notify {
 		x.turn.notify = false
 		key, policy := x.key, e.policyOf(x.name, x.version)
@@ -413,6 +413,7 @@ func (e *Engine) released(x *execution, r *provider.CommitResult) {
 		x.abandonExtra(ErrTaskLost)
 		x.inbox, x.unrecorded = x.inbox[:0], 0
 		x.mailSeen, x.needMail = x.readSeq, false
+		x.vacate()
 		e.heat(x)
 	}
 	e.client.lostSight(x.key)
@@ -420,7 +421,7 @@ func (e *Engine) released(x *execution, r *provider.CommitResult) {
 		x.reclaimed = nil
 		e.pool.run(func() { e.adopt(row, node) })
 	}
-	if r.MailboxSeq > x.readSeq || x.turn.commit.DueAt < provider.Never {
+	if claimable {
 		poke(e.wake) // it has a time to be claimed again, or mail already
 	}
 }

@@ -152,6 +152,7 @@ func (e *Engine) adopt(row *provider.Instance, node provider.NodeKey) {
 // readopt adopts with a fresh execution in place of one that is gone.
 func (e *Engine) readopt(row *provider.Instance, node provider.NodeKey) {
 	x := &execution{key: row.Key, node: node, charged: true}
+	x.occupy()
 	e.adoptRow(x, row)
 	x.needMail = row.Unread()
 	x.state = loading

@@ -94,11 +94,12 @@ type execution struct {
 	hot       *list.Element
 	hotBytes  int64
 
-	turn turnScratch
+	turn *turnScratch // nil while there is none
 }
 
-// turnScratch is memory reused from turn to turn. It belongs to whoever has
-// the execution running or committing.
+// turnScratch is what a turn needs besides the execution. It is there while the
+// execution is busy, and belongs to whoever has it running or committing; one
+// that is idle costs nothing but what it is.
 type turnScratch struct {
 	taken   []delivery
 	extra   []provider.NewTask
@@ -119,6 +120,29 @@ type turnScratch struct {
 	kept    []history.BlobAddress // blobs put by the turn
 	// refusals answer requests that the code did not accept in this turn.
 	refusals []provider.Reply
+}
+
+var scratches = sync.Pool{New: func() any { return new(turnScratch) }}
+
+// occupy gives x what a turn needs, as it becomes busy.
+func (x *execution) occupy() { x.turn = scratches.Get().(*turnScratch) }
+
+// vacate is called as x becomes idle. Nothing of the turn is in use any more.
+func (x *execution) vacate() {
+	s := x.turn
+	x.turn = nil
+	if cap(x.inbox) > 8 && len(x.inbox) == 0 {
+		x.inbox = nil
+	}
+	s.trim()
+	clear(s.extra)
+	clear(s.started)
+	clear(s.refusals)
+	*s = turnScratch{
+		taken: s.taken, extra: s.extra[:0], events: s.events, started: s.started[:0], stopped: s.stopped[:0],
+		buf: s.buf[:0], refusals: s.refusals[:0],
+	}
+	scratches.Put(s)
 }
 
 // trim keeps the memory that an ordinary turn needs, and lets go of what an

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,29 +16,54 @@ import (
 // and instances that have waited so long that they need no owner.
 func (e *Engine) housekeeping(ctx context.Context) {
 	interval := max(min(e.o.TurnTimeout, e.o.IdleRelease, 4*time.Second)/4, time.Millisecond)
+	var noticed []*execution
 	for e.await(ctx, nil, interval) {
-		all := e.all()
 		e.pool.trim()
 		now := time.Now()
-		patience := e.o.IdleRelease
-		if len(all) >= e.capacity() {
-			patience = 0
-		}
-		for _, x := range all {
-			if !x.mu.TryLock() {
-				continue
-			}
+		noticed = e.notice(now, noticed)
+		for _, x := range noticed {
+			x.mu.Lock()
 			switch {
-			case x.state == running && !x.turn.began.IsZero() && now.Sub(x.turn.began) > e.o.TurnTimeout:
+			case x.hangs(now, e.o.TurnTimeout):
 				e.giveUp(x, now.Sub(x.turn.began))
-			case x.state == idle && x.node != 0 && len(x.local) == 0 && len(x.inbox) == 0 &&
-				now.Sub(x.idleSince) > patience && !e.draining.Load():
+			case x.state == idle && x.node != 0 && x.idleSince.Before(now) && len(x.local) == 0 && len(x.inbox) == 0 &&
+				!e.draining.Load():
 				e.leaveIdle(x, running)
 				e.release(x)
 			}
 			x.mu.Unlock()
 		}
+		clear(noticed)
 	}
+}
+
+// notice lists, in list, what housekeeping has to do something about. Most
+// executions are none of its business, so it walks past those quickly.
+func (e *Engine) notice(now time.Time, list []*execution) []*execution {
+	list = list[:0]
+	e.mu.Lock()
+	patience := e.o.IdleRelease
+	if len(e.execs) >= e.capacity() {
+		patience = 0
+	}
+	for _, x := range e.execs {
+		if !x.mu.TryLock() {
+			continue // busy at this moment, so neither
+		}
+		if x.hangs(now, e.o.TurnTimeout) || x.state == idle && x.node != 0 && now.Sub(x.idleSince) > patience {
+			list = append(list, x)
+		}
+		x.mu.Unlock()
+	}
+	e.mu.Unlock()
+	slices.SortFunc(list, func(a, b *execution) int { return cmp.Compare(a.key, b.key) })
+	return list
+}
+
+// hangs reports whether a turn of x runs for longer than limit. The caller
+// holds x.mu.
+func (x *execution) hangs(now time.Time, limit time.Duration) bool {
+	return x.state == running && !x.turn.began.IsZero() && now.Sub(x.turn.began) > limit
 }
 
 // giveUp ends the ownership of an instance whose turn hangs: the goroutine
@@ -59,6 +86,7 @@ func (e *Engine) giveUp(x *execution, after time.Duration) {
 		fault: x.fault, quietFrom: x.quietFrom, notBefore: x.notBefore,
 		local: x.local, inbox: x.inbox, extra: x.extra, unrecorded: x.unrecorded, parking: x.parking,
 	}
+	y.occupy()
 	y.turn.taken = append(y.turn.taken, x.turn.taken...)
 	y.turn.extra = append(y.turn.extra, x.turn.extra...)
 	x.local, x.inbox, x.extra, x.parking = nil, nil, nil, nil

@@ -26,7 +26,7 @@ func newPacker(threshold int) *history.Packer {
 
 // packCommit packs what x's commit brings to the store, once.
 func (e *Engine) packCommit(x *execution) {
-	s := &x.turn
+	s := x.turn
 	if s.packed {
 		return
 	}

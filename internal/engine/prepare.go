@@ -10,7 +10,7 @@ import (
 
 // reset makes x.turn.commit an empty commit of what x already is.
 func (e *Engine) reset(x *execution, read int64) *provider.Commit {
-	s := &x.turn
+	s := x.turn
 	c := &s.commit
 	*c = provider.Commit{
 		Key: x.key, CommitID: rand.Int64N(1<<62) + 1, Expect: x.nextTurn, ReadSeq: read,
@@ -54,7 +54,7 @@ func (e *Engine) dueAt(x *execution, local int) int64 {
 func (e *Engine) prepareTurn(x *execution, now, read int64, commands []history.Event) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	s := &x.turn
+	s := x.turn
 	c := e.reset(x, read)
 	s.buf = history.AppendTurn(s.buf[:0], s.events, commands)
 	if limit := provider.MaxTurnEvents * e.contract.Store.MaxEventSize; limit > 0 && len(s.buf) > limit {
@@ -103,7 +103,7 @@ func (e *Engine) prepareTurn(x *execution, now, read int64, commands []history.E
 
 // command adds the effects of one command to the commit.
 func (e *Engine) command(x *execution, now int64, all []history.Event, i int) {
-	s, c, cmd := &x.turn, &x.turn.commit, &all[i]
+	s, c, cmd := x.turn, &x.turn.commit, &all[i]
 	switch cmd.Kind {
 	case history.ActivityScheduled:
 		if !withdrawn(all[i+1:], cmd.Seq, history.ActivityCanceled) {
@@ -235,7 +235,7 @@ func cancelOf(x *execution, id, reason string) provider.Message {
 // the outcome and the notice to the parent; and in both cases the close policy
 // of the children.
 func (e *Engine) prepareEnd(x *execution, now int64) {
-	s, c := &x.turn, &x.turn.commit
+	s, c := x.turn, &x.turn.commit
 	final := s.final
 	c.Messages = append(c.Messages, e.closeChildren(x)...)
 	x.machine.OpenUpdates(func(u *history.Event) bool {

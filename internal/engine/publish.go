@@ -15,7 +15,7 @@ const replyWindow = 24 * time.Hour
 // refuse takes the requests that the code did not accept out of the turn,
 // which leaves no trace of them, and prepares their answers.
 func (e *Engine) refuse(x *execution, rejected []replay.Rejection) {
-	s := &x.turn
+	s := x.turn
 	kept, from := s.events[:0], 0
 	for _, r := range rejected {
 		kept = append(kept, s.events[from:r.Index]...)

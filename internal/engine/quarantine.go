@@ -235,7 +235,7 @@ func (e *Engine) failTurn(x *execution, err error) {
 // caller holds x.mu.
 func (e *Engine) condemn(x *execution, action Action, f *provider.TurnFailure, follow []provider.Message) {
 	e.metrics.quarantined.Add(1)
-	s, c := &x.turn, &x.turn.commit
+	s, c := x.turn, &x.turn.commit
 	c.NotBefore = 0
 	reason := fmt.Sprintf("Quarantined: exceeded %d consecutive failures", f.Limit)
 	var final history.Event

@@ -95,7 +95,7 @@ func (e *Engine) Sizes() *Sizes { return &e.sizes }
 
 // measure counts the sizes of a turn.
 func (e *Engine) measure(x *execution, commands []history.Event) {
-	s := &x.turn
+	s := x.turn
 	e.sizes.Observe(TurnSize, len(s.buf))
 	for _, events := range [...][]history.Event{s.events, commands} {
 		for i := range events {

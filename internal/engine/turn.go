@@ -105,6 +105,7 @@ func (e *Engine) poke(x *execution) bool {
 // list of those that may be evicted. The caller holds x.mu.
 func (e *Engine) leaveIdle(x *execution, s state) {
 	x.state = s
+	x.occupy()
 	e.busy.Add(1)
 	e.mu.Lock()
 	e.coolLocked(x)
@@ -113,6 +114,7 @@ func (e *Engine) leaveIdle(x *execution, s state) {
 
 func (e *Engine) enterIdle(x *execution) {
 	x.state = idle
+	x.vacate()
 	e.busy.Add(-1)
 	x.idleSince = time.Now()
 	e.heat(x)
@@ -130,7 +132,7 @@ func (e *Engine) runTurn(x *execution) {
 		return
 	}
 	x.state = running
-	s := &x.turn
+	s := x.turn
 	s.began = time.Now()
 	s.taken, x.inbox = x.inbox, s.taken[:0]
 	s.extra, x.extra = append(s.extra, x.extra...), x.extra[:0]
@@ -191,7 +193,7 @@ var errNothing = errors.New("nothing to do")
 // x.machine; it reads the rest of x, which only it and the committer change
 // while a turn runs.
 func (e *Engine) takeTurn(x *execution) error {
-	s := &x.turn
+	s := x.turn
 	if x.loaded != nil {
 		loaded := x.loaded
 		x.loaded = nil
@@ -240,7 +242,7 @@ func (e *Engine) takeTurn(x *execution) error {
 // deliveries puts into x.turn.events what of the inbox the execution accepts,
 // and returns the number of the last message consumed.
 func (e *Engine) deliveries(x *execution) (read int64, err error) {
-	s := &x.turn
+	s := x.turn
 	s.events, s.aside = s.events[:0], false
 	read = x.readSeq
 	if len(x.first) > 0 {
@@ -307,7 +309,7 @@ func (e *Engine) deliveries(x *execution) (read int64, err error) {
 func (x *execution) putBack(i int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	s := &x.turn
+	s := x.turn
 	for j := range s.taken[i:] {
 		if s.taken[i+j].mail == 0 {
 			x.unrecorded++
