@@ -128,8 +128,8 @@ func TestCostsOfTheStore(t *testing.T) {
 	t.Run("postgres", func(t *testing.T) {
 		store, read := meteredPostgres(t)
 		testCosts(t, store, read, map[string]costs{
-			"step":   {1, 2, 7},
-			"sleep":  {1, 2, 7},
+			"step":   {1, 1, 4},
+			"sleep":  {1, 1, 4},
 			"signal": {2, 4, 14},
 			"start":  {1, 2, 7},
 		})

@@ -24,6 +24,10 @@ func (s *Store) Commit(ctx context.Context, node provider.NodeKey, batch []provi
 	r.needs = func(n *needs, i int) { n.commit(&batch[i]) }
 	r.run = func(t *txn, i int) { results[i] = t.commit(node, &batch[i]) }
 	r.fail = func(i int, err error) { results[i] = provider.CommitResult{Err: err} }
+	if s.isLocal(node) && s.settled.plain(batch) {
+		r.plain = batch
+		r.applied = func(i int) { results[i] = provider.CommitResult{MailboxSeq: batch[i].ReadSeq} }
+	}
 	if err := s.submit(ctx, "commit", &r); err != nil {
 		return nil, err
 	}

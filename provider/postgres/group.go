@@ -39,6 +39,10 @@ type request struct {
 	// fail stores what went wrong with item i when it was executed alone. Nil
 	// for requests that are not a batch.
 	fail func(i int, err error)
+	// plain are the commits of a request that may be executed without a look at
+	// the rows before; applied tells of item i that it was.
+	plain   []provider.Commit
+	applied func(i int)
 
 	ctx   context.Context // of the caller, while the request lasts
 	err   error
@@ -120,7 +124,7 @@ func (g *groups) appoint() {
 	}
 	n, items, bytes := 0, 0, 0
 	for _, r := range g.queue {
-		if n > 0 && (r.alone || g.queue[0].alone || items+r.n > maxGroupItems || bytes+r.bytes > maxGroupBytes) {
+		if n > 0 && (r.alone || r.apart(g.queue[0]) || g.queue[0].alone || items+r.n > maxGroupItems || bytes+r.bytes > maxGroupBytes) {
 			break
 		}
 		n, items, bytes = n+1, items+r.n, bytes+r.bytes
@@ -131,6 +135,12 @@ func (g *groups) appoint() {
 	clear(g.queue[rest:])
 	g.queue = g.queue[:rest]
 	leader.wake <- true
+}
+
+// apart reports whether two requests have to be executed apart: of two kinds, or
+// plain ones of two nodes.
+func (r *request) apart(other *request) bool {
+	return (r.plain == nil) != (other.plain == nil) || r.plain != nil && r.node != other.node
 }
 
 // remove takes a request out of the queue, if it is still there.
@@ -167,7 +177,13 @@ func (s *Store) execute(group []*request) {
 			items = append(items, item{r, i})
 		}
 	}
-	err := s.attempt(ctx, items)
+	var err error
+	if group[0].plain != nil {
+		items, err = s.plainly(ctx, group[0].node, items)
+	}
+	if err == nil && len(items) > 0 {
+		err = s.attempt(ctx, items)
+	}
 	if err == nil {
 		return
 	}
@@ -221,6 +237,9 @@ type item struct {
 	r *request
 	i int
 }
+
+// commit is that of an item of a plain request.
+func (it item) commit() *provider.Commit { return &it.r.plain[it.i] }
 
 // attempt executes items in one transaction.
 func (s *Store) attempt(ctx context.Context, items []item) error {

@@ -9,7 +9,9 @@
 // the rows concerned, in one order; then everything is decided here, as if one
 // item came after the other; the second writes the outcome, each table with
 // one statement over arrays, and commits. The group forms while those before
-// it are being written. Nothing waits between the trips.
+// it are being written. Nothing waits between the trips. Turns that only go on,
+// or end, are written in one round trip: that the row is as the node left it is
+// a condition of its update, and the few that meet another row go the long way.
 //
 // # What it asks of the server
 //
@@ -174,6 +176,7 @@ type Store struct {
 	news             chan struct{} // has something that others want to know
 	background       sync.WaitGroup
 	definitions      sync.Map // provider.Definition that the store knows
+	settled          settledRows
 	local            sync.Map // provider.NodeKey that joined through this Store
 
 	closed  atomic.Bool

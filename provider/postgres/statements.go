@@ -38,6 +38,7 @@ const (
 	qIDsInsert
 	qDefinitionsInsert
 	qHistoryInsert
+	qTurnsPlain
 	qMessagesInsert
 	qMessagesConsume
 	qMessageIDsInsert

@@ -165,6 +165,28 @@ INSERT INTO schema.history (shard, key, turn, execution, commit_id, time, delive
 SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
 	$7::integer[], $8::integer[], $9::bytea[])
 
+-- Turns of a node that has locked itself, and that ask for nothing but to be
+-- written. A row that is not as the turn expects it is left alone: the instance
+-- has mail, or failed, or is another's, or the turn has been written before.
+-- name: TurnsPlain
+WITH done AS (
+	UPDATE schema.instances AS i
+	SET next_turn = w.turn + 1, due_at = w.due_at, last_commit = w.commit_id, updated_at = store_clock, status = w.status,
+		owner = w.owner, closed_at = CASE w.owner WHEN 0 THEN store_clock ELSE 0 END, outcome = coalesce(w.outcome, i.outcome)
+	FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::integer[], $8::integer[],
+		$9::bytea[], $10::bigint[], $11::bigint[], $12::smallint[], $13::bigint[], $14::bytea[])
+		AS w(shard, key, turn, execution, commit_id, time, deliveries, commands, events, due_at, read_seq, status, owner, outcome)
+	WHERE i.shard = w.shard AND i.key = w.key AND i.owner = $16 AND i.next_turn = w.turn AND i.execution = w.execution
+		AND i.status = 2 AND i.mailbox_seq = w.read_seq AND i.read_seq = w.read_seq AND i.wake_at = 9223372036854775807
+		AND i.attempts = 0 AND i.not_before = 0 AND i.failed_at = 0 AND (w.owner <> 0 OR i.extras = 0)
+		AND EXISTS (SELECT FROM schema.nodes n WHERE n.shard = $15 AND n.key = $16 AND NOT n.dead)
+	RETURNING w.shard, w.key, w.turn, w.execution, w.commit_id, w.time, w.deliveries, w.commands, w.events
+), written AS (
+	INSERT INTO schema.history (shard, key, turn, execution, commit_id, time, deliveries, commands, events)
+	SELECT shard, key, turn, execution, commit_id, time, deliveries, commands, events FROM done
+)
+SELECT key, commit_id FROM done
+
 -- name: MessagesInsert
 INSERT INTO schema.messages (shard, key, seq, execution, command, refused, payload)
 SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::smallint[], $7::bytea[])

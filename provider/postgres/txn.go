@@ -242,6 +242,7 @@ func (t *txn) after() {
 	for d := range t.defs {
 		t.s.definitions.Store(d, true)
 	}
+	t.s.settled.note(t.s, t.touched)
 	if t.loud {
 		t.s.announce()
 	}
