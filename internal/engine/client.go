@@ -219,6 +219,7 @@ func (c *Client) startGroup(group []*startCall) {
 		}
 		if ok && !batch[i].Owned && c.e != nil {
 			poke(c.e.wake)
+			poke(c.e.wakeSurvey)
 		}
 		for j := range call.result.Sent {
 			c.sent(&batch[i].With[j], &call.result.Sent[j])

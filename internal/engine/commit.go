@@ -346,6 +346,7 @@ func (e *Engine) effects(x *execution, r *provider.CommitResult, mail *[]handoff
 			e.adoptChild(&c.Children[i], x.node)
 		} else if r.Children[i].Err == nil {
 			poke(e.wake)
+			poke(e.wakeSurvey)
 		}
 	}
 	if r.Children == nil && len(c.Children) > 0 {

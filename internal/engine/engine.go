@@ -65,6 +65,8 @@ type Engine struct {
 	progress underway
 	wake     chan struct{}
 	wakeTask chan struct{}
+	// wakeSurvey: instances have been created that are nobody's yet.
+	wakeSurvey chan struct{}
 
 	mu    sync.Mutex
 	execs map[provider.Key]*execution
@@ -104,7 +106,7 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 		return nil, err
 	}
 	if o.MaxPoll == 0 && d.Capabilities.Watch {
-		o.MaxPoll = 2 * time.Second // the store says when to look
+		o.MaxPoll = 5 * time.Second // the store says when to look
 	}
 	e := &Engine{
 		store: store, o: o.withDefaults(), contract: contract,
@@ -112,6 +114,7 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 		activities:     map[string]*activity{},
 		wake:           make(chan struct{}, 1),
 		wakeTask:       make(chan struct{}, 1),
+		wakeSurvey:     make(chan struct{}, 1),
 		execs:          map[provider.Key]*execution{},
 		held:           map[provider.TaskRef]*task{},
 		vouching:       make(chan struct{}, 1),

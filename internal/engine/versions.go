@@ -56,15 +56,17 @@ func exact(version string) bool {
 // survey.
 const maxRanges = 100
 
-// surveys looks, as often as the node beats, at what instances wait for. The
-// look may take its time, so no heartbeat waits for it.
+// surveys looks at what instances wait for: when there may be new ones, though
+// no more often than the node beats, and once in a while in any case. The look
+// may take its time, so no heartbeat waits for it.
 func (e *Engine) surveys(ctx context.Context) {
 	lacking := map[provider.Definition]bool{}
 	for len(e.orchestrations) > 0 { // a node of workers leaves all of them to others
 		if e.member() {
 			lacking = e.survey(ctx, lacking)
 		}
-		if !e.await(ctx, nil, e.beatInterval()) {
+		interval := e.beatInterval()
+		if !e.await(ctx, nil, interval) || !e.await(ctx, e.wakeSurvey, max(0, e.o.MaxPoll-interval)) {
 			return
 		}
 	}

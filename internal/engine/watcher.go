@@ -148,6 +148,7 @@ func (e *Engine) watch(ctx context.Context) {
 		err := e.store.Watch(ctx, func() {
 			poke(e.wake)
 			poke(e.wakeTask)
+			poke(e.wakeSurvey)
 			poke(e.client.hint)
 		})
 		if ctx.Err() != nil {

@@ -449,3 +449,37 @@ func TestSleepersDoNotSlowAClaim(t *testing.T) {
 		t.Errorf("claimed %d, next due %d", len(reply.Claimed), reply.NextDue)
 	}
 }
+
+// Where the system tells of writes, nobody looks for them: a store that writes
+// by itself looks once after each of its groups, and one that does nothing does
+// not look.
+func TestWatchSleepsUntilTheLogIsWritten(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("looks five times a second here")
+	}
+	s := open(t, Options{})
+	other := openAt(t, s.name, Options{})
+	join(t, other)
+	told := make(chan struct{}, 1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Watch(ctx, func() { told <- struct{}{} }) }()
+	<-told
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	asleep := func() (looks int64) { // waits for a second without a look
+		for last := int64(-1); looks != last; <-second.C {
+			last, looks = looks, s.Counters().ReadStatements
+		}
+		return looks
+	}
+	before := asleep()
+	create(t, s, 0, "own")
+	if n := asleep() - before; n > 3 {
+		t.Errorf("%d looks after a group of its own", n)
+	}
+	create(t, other, 0, "other")
+	<-told
+	cancel()
+	<-ended
+}
