@@ -47,7 +47,8 @@ type Options struct {
 	// Default 15 s.
 	Lease time.Duration
 	// MinPoll and MaxPoll bound the pause between looks at the store when
-	// nothing has been announced. Default 20 ms and 500 ms.
+	// nothing has been announced. Default 20 ms and 500 ms, or 5 s with a store
+	// that announces changes.
 	MinPoll, MaxPoll time.Duration
 	// IdleRelease is how long an instance may wait on this node before any node
 	// may take it. Default 10 s.
