@@ -45,7 +45,7 @@ imports: ## the rules for imports and files
 
 test: ## all tests, with the race detector; without it what a step allocates, large inputs, PROGRAMS (2000) generated programs that crash, SEEDS (1000) of the cluster
 	CGO_ENABLED=1 $(GO) test -race -timeout $(TIMEOUT) ./...
-	$(GO) test -run '^(TestAllocationsOfAStep|TestLargeInputs)$$' .
+	$(GO) test -run '^(TestAllocationsOfAStep|TestAttemptAllocations|TestLargeInputs)$$' .
 	$(GO) test -timeout $(TIMEOUT) -run '^TestConformance/^Limits$$' ./provider/sqlite ./provider/postgres
 	$(GO) test -timeout $(TIMEOUT) -run '^TestGeneratedCrashes$$' . -crashed $(PROGRAMS)
 	$(GO) test -timeout $(TIMEOUT) -run '^TestClusterSurvives$$' ./internal/engine -cluster.seeds $(SEEDS)

@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/durango-go/durango"
+	"github.com/durango-go/durango/internal/assert"
+	"github.com/durango-go/durango/internal/engine"
 	"github.com/durango-go/durango/provider"
 	"github.com/durango-go/durango/provider/memory"
 )
@@ -55,4 +58,31 @@ func TestAllocationsOfAStep(t *testing.T) {
 			t.Errorf("%s: a step allocates %.2f times, not about %v", s.name, got, s.want)
 		}
 	}
+}
+
+// Without interceptors, an attempt costs no allocation beyond its function and
+// the encoding of what goes in and out.
+func TestAttemptAllocations(t *testing.T) {
+	work := durango.DefineActivity("work", func(_ context.Context, in int) (int, error) { return in + 1, nil })
+	_, as, _ := durango.DefinitionsWith(durango.Options{}, work)
+	attempt := &engine.Attempt{Name: "work", Input: []byte("41")}
+	ctx := t.Context()
+	// JSON keeps buffers in a sync.Pool, which the collector empties: of many rounds
+	// the best one counts.
+	encoding, got := math.Inf(1), math.Inf(1)
+	for range 20 {
+		encoding = min(encoding, testing.AllocsPerRun(100, func() {
+			in := new(int)
+			assert.NoError(t, durango.JSON.Decode(attempt.Input, in))
+			out := *in + 1
+			_, err := durango.JSON.Encode(&out)
+			assert.NoError(t, err)
+		}))
+		got = min(got, testing.AllocsPerRun(100, func() {
+			if _, failure := as[0].Run(ctx, attempt); failure != nil {
+				t.Error(failure)
+			}
+		}))
+	}
+	assert.True(t, got <= encoding, "%v allocations, of which %v are for JSON", got, encoding)
 }

@@ -3,7 +3,6 @@ package durango_test
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/internal/assert"
-	"github.com/durango-go/durango/internal/engine"
 	"github.com/durango-go/durango/provider/memory"
 )
 
@@ -184,31 +182,4 @@ func TestInterceptorsReplaceErrors(t *testing.T) {
 	// One that swallows the error of a start has no run to give.
 	_, err = durango.NewOrchestration[string, string]("bad\x00name").Start(ctx, rt.Client(), "hide", "x")
 	assert.True(t, err != nil && strings.Contains(err.Error(), "nothing was started"), "%v", err)
-}
-
-// Without interceptors, an attempt costs no allocation beyond its function and
-// the encoding of what goes in and out.
-func TestAttemptAllocations(t *testing.T) {
-	work := durango.DefineActivity("work", func(_ context.Context, in int) (int, error) { return in + 1, nil })
-	_, as, _ := durango.DefinitionsWith(durango.Options{}, work)
-	attempt := &engine.Attempt{Name: "work", Input: []byte("41")}
-	ctx := t.Context()
-	// JSON keeps buffers in a sync.Pool, which the collector, and the race detector
-	// at random, empties: of many rounds the best one counts.
-	encoding, got := math.Inf(1), math.Inf(1)
-	for range 20 {
-		encoding = min(encoding, testing.AllocsPerRun(100, func() {
-			in := new(int)
-			assert.NoError(t, durango.JSON.Decode(attempt.Input, in))
-			out := *in + 1
-			_, err := durango.JSON.Encode(&out)
-			assert.NoError(t, err)
-		}))
-		got = min(got, testing.AllocsPerRun(100, func() {
-			if _, failure := as[0].Run(ctx, attempt); failure != nil {
-				t.Error(failure)
-			}
-		}))
-	}
-	assert.True(t, got <= encoding, "%v allocations, of which %v are for JSON", got, encoding)
 }
