@@ -208,11 +208,13 @@ func (s *Store) schema(c *conn) (provider.Schema, error) {
 // useWAL switches the file to the write-ahead log, which it then stays in.
 func (s *Store) useWAL(c *conn) error {
 	var mode string
-	err := sqlitex.ExecuteTransient(c.Conn, "PRAGMA journal_mode = wal", &sqlitex.ExecOptions{
-		ResultFunc: func(st *sqlite.Stmt) error {
-			mode = st.ColumnText(0)
-			return nil
-		},
+	err := s.patiently(func() error { // SQLite does not wait for those who do the same
+		return sqlitex.ExecuteTransient(c.Conn, "PRAGMA journal_mode = wal", &sqlitex.ExecOptions{
+			ResultFunc: func(st *sqlite.Stmt) error {
+				mode = st.ColumnText(0)
+				return nil
+			},
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("write-ahead log: %w", err)

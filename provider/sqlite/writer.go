@@ -358,24 +358,10 @@ func (w *writer) transaction(f func() error) error {
 	return nil
 }
 
-// begin takes the write lock. Other processes hold it for milliseconds, so it
-// asks often at first; SQLite's own waiting would sleep through many turns.
+// begin takes the write lock.
 func (w *writer) begin() error {
-	deadline := time.Time{}
-	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
-		err := w.c.exec(qBegin)
-		if err == nil {
-			break
-		}
-		if sqlite.ErrCode(err).ToPrimary() != sqlite.ResultBusy {
-			return err
-		}
-		if deadline.IsZero() {
-			deadline = time.Now().Add(w.s.options.BusyTimeout)
-		} else if time.Now().After(deadline) {
-			return err
-		}
-		time.Sleep(pause/2 + rand.N(pause))
+	if err := w.s.patiently(func() error { return w.c.exec(qBegin) }); err != nil {
+		return err
 	}
 	w.now = now()
 	if err := w.refresh(); err != nil {
@@ -383,6 +369,25 @@ func (w *writer) begin() error {
 		return err
 	}
 	return nil
+}
+
+// patiently repeats what fails because another process holds a lock. They hold
+// them for milliseconds, so it asks often at first; SQLite's own waiting would
+// sleep through many turns, and does not happen at all for some statements.
+func (s *Store) patiently(f func() error) error {
+	deadline := time.Time{}
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
+		err := f()
+		if err == nil || sqlite.ErrCode(err).ToPrimary() != sqlite.ResultBusy {
+			return err
+		}
+		if deadline.IsZero() {
+			deadline = time.Now().Add(s.options.BusyTimeout)
+		} else if time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(pause/2 + rand.N(pause))
+	}
 }
 
 // refresh forgets what is cached if another connection has changed the file.
