@@ -20,24 +20,27 @@ type board struct {
 	kills    int
 	begin    time.Time
 
-	mu       sync.Mutex
-	drawn    int // lines of the block on the terminal
-	start    int // orders placed
-	ends     map[fulfil.Outcome]int
-	done     int
-	killings int
-	requests int
-	again    int
-	busy     map[int]map[int64]bool // open requests by process
-	changed  chan struct{}          // closed and replaced when busy changes
-	stopped  chan struct{}
-	ticking  sync.WaitGroup
+	mu         sync.Mutex
+	drawn      int // lines of the block on the terminal
+	start      int // orders placed
+	ends       map[fulfil.Outcome]int
+	done       int
+	killings   int
+	requests   int
+	again      int
+	busy       map[int]map[int64]bool // open requests by process
+	changed    chan struct{}          // closed and replaced when start, done or busy changes
+	lastOnce   sync.Once
+	lastOrders chan struct{} // closed when the last burst of orders may begin
+	stopped    chan struct{}
+	ticking    sync.WaitGroup
 }
 
 func newBoard(s *settings, dir string) *board {
 	b := &board{
 		out: s.out, terminal: s.terminal, orders: s.orders, kills: s.kills, begin: time.Now(),
-		ends: map[fulfil.Outcome]int{}, busy: map[int]map[int64]bool{}, changed: make(chan struct{}), stopped: make(chan struct{}),
+		ends: map[fulfil.Outcome]int{}, busy: map[int]map[int64]bool{}, changed: make(chan struct{}), lastOrders: make(chan struct{}),
+		stopped: make(chan struct{}),
 	}
 	fmt.Fprintf(b.out, "durango demo: %d orders, fulfilled by a worker that is killed (SIGKILL) %d times\n", s.orders, s.kills)
 	until := ""
@@ -130,6 +133,7 @@ func (b *board) placing() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.start++
+	b.change()
 }
 
 func (b *board) ended(o fulfil.Outcome) {
@@ -137,6 +141,13 @@ func (b *board) ended(o fulfil.Outcome) {
 	defer b.mu.Unlock()
 	b.ends[o]++
 	b.done++
+	b.change()
+}
+
+// change wakes whoever waits for something to change. The caller holds b.mu.
+func (b *board) change() {
+	close(b.changed)
+	b.changed = make(chan struct{})
 }
 
 func (b *board) killed(p *process, busy int) {
@@ -169,23 +180,39 @@ func (b *board) saw(entries []entry) {
 			delete(calls, e.Call)
 		}
 	}
-	close(b.changed)
-	b.changed = make(chan struct{})
+	b.change()
+}
+
+// last lets the last burst of orders begin, which is kept for the last kill.
+func (b *board) last() { b.lastOnce.Do(func() { close(b.lastOrders) }) }
+
+// awaitLast waits for last.
+func (b *board) awaitLast(ctx context.Context) error {
+	select {
+	case <-b.lastOrders:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // enough is how many requests in flight are worth a kill; after a second
 // fewer will do.
 const enough = 3
 
-// waitBusy waits until a worker has requests in flight, and returns how many.
+// waitBusy waits until a worker has requests in flight, and returns how many:
+// none if there will be no more.
 func (b *board) waitBusy(ctx context.Context, p *process) (int, error) {
 	want, impatient := enough, time.After(time.Second)
 	for {
 		b.mu.Lock()
-		busy, changed := len(b.busy[p.pid]), b.changed
+		busy, changed, orders, over := len(b.busy[p.pid]), b.changed, b.start-b.done, b.done == b.orders
 		b.mu.Unlock()
-		if busy >= want {
+		if busy >= min(want, max(orders, 1)) || over {
 			return busy, nil
+		}
+		if orders == 0 {
+			b.last()
 		}
 		select {
 		case <-changed:

@@ -183,7 +183,10 @@ func (r *run) place(ctx context.Context) error {
 	pause := r.window() / time.Duration(max(len(r.tasks), 1))
 	failed := make(chan error, len(r.tasks))
 	placed := 0
-	for _, t := range r.tasks {
+	for i, t := range r.tasks {
+		if i == (len(r.tasks)-1)/burst*burst && r.board.awaitLast(ctx) != nil {
+			break
+		}
 		go func() { failed <- r.order(ctx, t) }()
 		placed++
 		r.board.placing()
@@ -236,11 +239,15 @@ func (r *run) order(ctx context.Context, t task) error {
 func (r *run) killer(ctx context.Context, dir string, worker *process) (*process, int, error) {
 	random := rand.New(rand.NewPCG(r.seed, 1))
 	begin := time.Now()
+	defer r.board.last()
 	for k := range r.kills {
 		share := (float64(k) + 0.3 + 0.6*random.Float64()) / float64(r.kills)
 		at := begin.Add(time.Duration(share * float64(r.window())))
 		if err := sleep(ctx, time.Until(at)); err != nil {
 			return worker, k, err
+		}
+		if k == r.kills-1 {
+			r.board.last()
 		}
 		busy, err := r.board.waitBusy(ctx, worker)
 		if err != nil {

@@ -211,8 +211,10 @@ func TestBoardOnTerminal(t *testing.T) {
 		" 1 of 4", "x. killed 1 of 2 times", "worker 1 killed with 3 requests and 1 orders in flight")
 }
 
+// A kill waits for requests to interrupt, and for ever only while there may be
+// more of them.
 func TestWaitBusy(t *testing.T) {
-	b := newBoard(&settings{out: &bytes.Buffer{}}, "dir")
+	b := newBoard(&settings{orders: 4, out: &bytes.Buffer{}}, "dir")
 	defer b.close()
 	p := &process{number: 3, pid: 7, ended: make(chan struct{}), err: errors.New("exit status 1")}
 	close(p.ended)
@@ -220,6 +222,10 @@ func TestWaitBusy(t *testing.T) {
 	defer cancel()
 	_, err := b.waitBusy(ctx, p)
 	assert.ErrorContains(t, err, "worker 3 ended by itself")
+	assert.NoError(t, b.awaitLast(ctx)) // with nothing in flight
+	for range 4 {
+		b.placing()
+	}
 	b.saw([]entry{
 		{Worker: 7, Call: 1, What: begun}, {Worker: 7, Call: 2, What: begun}, {Worker: 7, Call: 3, What: begun},
 		{Worker: 7, Call: 4, What: begun}, {Worker: 7, Call: 1, What: answered}, {Worker: 8, Call: 1, What: begun},
@@ -227,4 +233,16 @@ func TestWaitBusy(t *testing.T) {
 	busy, err := b.waitBusy(ctx, p)
 	assert.NoError(t, err)
 	assert.Equal(t, busy, 3)
+	b.saw([]entry{{Worker: 7, Call: 2, What: answered}, {Worker: 7, Call: 3, What: answered}})
+	b.ended(fulfil.Shipped)
+	b.ended(fulfil.Shipped)
+	b.ended(fulfil.Shipped)
+	busy, err = b.waitBusy(ctx, p) // as many as there are orders
+	assert.NoError(t, err)
+	assert.Equal(t, busy, 1)
+	b.saw([]entry{{Worker: 7, Call: 4, What: answered}})
+	b.ended(fulfil.Refused)
+	busy, err = b.waitBusy(ctx, p)
+	assert.NoError(t, err)
+	assert.Equal(t, busy, 0)
 }
