@@ -43,11 +43,11 @@ type Options struct {
 	// the depth adapts in between. Default 16 and 1024.
 	MinPrefetch, MaxPrefetch int
 
-	// Lease is how long a node may be silent before others declare it dead.
-	// Default 15 s.
+	// Lease is how long a node may be silent before others declare it dead. It
+	// should be the same for all nodes of a store. Default 15 s.
 	Lease time.Duration
 	// MinPoll and MaxPoll bound the pause between looks at the store when
-	// nothing has been announced. Default 20 ms and 500 ms, or 5 s with a store
+	// nothing has been announced. Default 20 ms and 500 ms, or 10 s with a store
 	// that announces changes.
 	MinPoll, MaxPoll time.Duration
 	// IdleRelease is how long an instance may wait on this node before any node

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/durango-go/durango/provider"
@@ -30,7 +31,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			return a.with(reading, func(s *session) error { return a.doctor(cmd, s, &o) })
 		},
 	}
-	c.Flags().DurationVar(&o.watch, "watch", 3*time.Second, "how long to watch the nodes' heartbeats")
+	c.Flags().DurationVar(&o.watch, "watch", 5*time.Second, "how long to watch for the nodes' heartbeats")
 	c.Flags().DurationVar(&o.stuck, "stuck", time.Minute, "how long an instance may be due before it counts as stuck")
 	return c
 }
@@ -127,31 +128,38 @@ func examineNodes(ctx context.Context, s *session, o *doctorOptions, add adder) 
 		add(provider.Healthy, "nodes", "none: nothing runs")
 		return 0, nil
 	}
-	t := time.NewTimer(o.watch)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-	after, err := s.inspector.Nodes(ctx)
-	if err != nil {
-		return 0, err
-	}
 	beats := map[provider.NodeKey]int64{}
 	for _, n := range before {
 		beats[n.Key] = n.Beat
 	}
-	silent := 0
-	for _, n := range after {
+	silent := func(n provider.NodeView) bool {
 		beat, known := beats[n.Key]
+		return !n.Dead && !n.Gone && known && beat == n.Beat
+	}
+	after := before
+	end := time.NewTimer(o.watch)
+	defer end.Stop()
+	again := time.NewTicker(max(o.watch/20, time.Millisecond))
+	defer again.Stop()
+	for over := false; !over && slices.ContainsFunc(after, silent); {
+		select {
+		case <-again.C:
+		case <-end.C:
+			over = true
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+		if after, err = s.inspector.Nodes(ctx); err != nil {
+			return 0, err
+		}
+	}
+	for _, n := range after {
 		switch {
 		case n.Dead:
 			add(provider.Warning, "node "+n.Info.Name, "buried, and not all of its work returned yet; a node that runs goes on with that")
 		case n.Gone:
 			add(provider.Warning, "node "+n.Info.Name, "its process %d has ended; its work goes on when another node runs", n.Info.PID)
-		case known && beat == n.Beat:
-			silent++
+		case silent(n):
 			add(provider.Warning, "node "+n.Info.Name, "process %d did not beat for %s; others declare it dead after their lease", n.Info.PID, o.watch)
 		default:
 			alive++

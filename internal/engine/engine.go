@@ -67,6 +67,8 @@ type Engine struct {
 	wakeTask chan struct{}
 	// wakeSurvey: instances have been created that are nobody's yet.
 	wakeSurvey chan struct{}
+	// wakeBeat: others write to the store. wakeRenewals: something is held.
+	wakeBeat, wakeRenewals chan struct{}
 
 	mu    sync.Mutex
 	execs map[provider.Key]*execution
@@ -106,7 +108,7 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 		return nil, err
 	}
 	if o.MaxPoll == 0 && d.Capabilities.Watch {
-		o.MaxPoll = 5 * time.Second // the store says when to look
+		o.MaxPoll = 10 * time.Second // the store says when to look
 	}
 	e := &Engine{
 		store: store, o: o.withDefaults(), contract: contract,
@@ -115,6 +117,8 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 		wake:           make(chan struct{}, 1),
 		wakeTask:       make(chan struct{}, 1),
 		wakeSurvey:     make(chan struct{}, 1),
+		wakeBeat:       make(chan struct{}, 1),
+		wakeRenewals:   make(chan struct{}, 1),
 		execs:          map[provider.Key]*execution{},
 		held:           map[provider.TaskRef]*task{},
 		vouching:       make(chan struct{}, 1),

@@ -152,6 +152,7 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) (suspect *task)
 	e.mu.Lock()
 	e.held[row.Ref()] = t
 	e.mu.Unlock()
+	poke(e.wakeRenewals)
 	t.act.running.Add(1)
 	if e.contract.Store.Capabilities.Notes && t.past.suspicious() {
 		return t

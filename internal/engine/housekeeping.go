@@ -15,7 +15,7 @@ import (
 // housekeeping looks over all executions now and then: turns that do not end,
 // and instances that have waited so long that they need no owner.
 func (e *Engine) housekeeping(ctx context.Context) {
-	interval := max(min(e.o.TurnTimeout, e.o.IdleRelease, 4*time.Second)/4, time.Millisecond)
+	interval := max(min(e.o.TurnTimeout, e.o.IdleRelease, 10*time.Second)/4, time.Millisecond)
 	var noticed []*execution
 	for e.await(ctx, nil, interval) {
 		e.pool.trim()

@@ -41,36 +41,47 @@ type observation struct {
 	since time.Time
 }
 
-// heartbeats renews this node, watches the others and buries the dead.
+// heartbeats renews this node, watches the others and buries the dead. A node
+// that is alone beats for whoever may join, and therefore less often, until it
+// hears that somebody else writes to the store.
 func (e *Engine) heartbeats(ctx context.Context) {
 	interval := e.beatInterval()
 	seen := map[provider.NodeKey]observation{}
-	last := time.Now()
-	stalled := false
-	for n := 0; ; n++ {
-		wait, before := interval, stalled
+	last, reconciled := time.Now(), time.Now()
+	wait, stalled := interval, false
+	for {
+		late, before := last.Add(2*max(wait, interval)), stalled
+		wait = interval
 		if stalled = e.stalled(); stalled {
 			if !before {
 				e.o.Logger.Error("commits make no progress: this node stops its heartbeat until they do")
 			}
-		} else if err := e.heartbeat(ctx, seen, last.Add(2*interval)); err != nil && ctx.Err() == nil {
+		} else if err := e.heartbeat(ctx, seen, late); err != nil && ctx.Err() == nil {
 			e.o.Logger.Warn("heartbeat failed", "error", err)
 			// What was not watched without a gap proves nothing.
 			clear(seen)
 			wait = interval / 4 // others count the time since the last that came through
+		} else if e.alone.Load() {
+			wait = e.lonelyInterval()
 		}
 		last = time.Now()
-		if n%10 == 9 {
+		if last.Sub(reconciled) >= 10*interval {
 			e.reconcile(ctx)
+			reconciled = last
 		}
-		if !e.await(ctx, nil, wait) {
+		if wait > interval && !e.await(ctx, e.wakeBeat, wait) || !e.await(ctx, nil, min(wait, interval-time.Since(last))) {
 			return
 		}
 	}
 }
 
-// beatInterval is the time between the beats of a node.
-func (e *Engine) beatInterval() time.Duration { return min(e.o.Lease/5, time.Second) }
+// beatInterval is the time between the beats of a node that others watch. They
+// count a lease from the last beat they saw, so several may get lost.
+func (e *Engine) beatInterval() time.Duration { return min(e.o.Lease/15, time.Second) }
+
+// lonelyInterval is the time between the beats of a node that is alone: soon
+// enough for one that joins right after a beat.
+func (e *Engine) lonelyInterval() time.Duration { return 3 * e.beatInterval() }
 
 // stalled reports whether a commit has been under way for most of a lease.
 // Then others had better take over.
@@ -123,9 +134,20 @@ func (e *Engine) heartbeat(ctx context.Context, seen map[provider.NodeKey]observ
 }
 
 // renewals says that held tasks and attempts on probation are alive, as often
-// as the node beats. No heartbeat waits for it.
+// as the node beats, and sleeps while there are none. No heartbeat waits for
+// it.
 func (e *Engine) renewals(ctx context.Context) {
-	for e.await(ctx, nil, e.beatInterval()) {
+	for {
+		if !e.holds() {
+			select {
+			case <-e.wakeRenewals:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if !e.await(ctx, nil, e.beatInterval()) {
+			return
+		}
 		node := e.nodeKey()
 		if node == 0 {
 			continue
@@ -134,6 +156,13 @@ func (e *Engine) renewals(ctx context.Context) {
 			e.o.Logger.Warn("tasks could not be extended", "error", err)
 		}
 	}
+}
+
+// holds reports whether there is anything to renew.
+func (e *Engine) holds() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.held)+len(e.probationers) > 0
 }
 
 // extend finds out which held tasks have been withdrawn.

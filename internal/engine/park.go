@@ -206,6 +206,7 @@ func (e *Engine) probation(t *task, on bool) {
 		e.probationers = map[*task]bool{}
 	}
 	e.probationers[t] = true
+	poke(e.wakeRenewals)
 }
 
 // vouch prolongs the probation of this node's attempts. One whose task is not

@@ -149,6 +149,7 @@ func (e *Engine) watch(ctx context.Context) {
 			poke(e.wake)
 			poke(e.wakeTask)
 			poke(e.wakeSurvey)
+			poke(e.wakeBeat)
 			poke(e.client.hint)
 		})
 		if ctx.Err() != nil {

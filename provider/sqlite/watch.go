@@ -15,7 +15,7 @@ import (
 const (
 	watchSoon = 2 * time.Millisecond
 	watchIdle = 200 * time.Millisecond
-	watchRare = 2 * time.Second
+	watchRare = 5 * time.Second
 )
 
 // Watch implements [provider.Provider]. PRAGMA data_version changes when
