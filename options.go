@@ -32,8 +32,9 @@ type Options struct {
 	// MaxTurns bounds the turns that run at once. Default 64.
 	MaxTurns int
 	// MaxHot and MaxHotBytes bound the executions kept in memory between
-	// turns; what falls out is rebuilt by replay when it is next needed.
-	// Default 10,000 and 512 MiB.
+	// turns; what falls out is rebuilt by replay when it is next needed. One
+	// with a short history falls out after six times IdleRelease. Default 10,000
+	// and 512 MiB.
 	MaxHot      int
 	MaxHotBytes int64
 	// InboxSize bounds the messages of one instance held in memory; the others

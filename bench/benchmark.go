@@ -54,7 +54,7 @@ var fullSizes = sizes{
 	InFlight: []int{1, 64, 512}, Hello: []int{1, 64}, FanOut: []int{8, 20}, Width: 100,
 	Payload: []int{8}, PayloadBytes: 100 << 10, Wide: []int{1000, 10_000},
 	Long: []int{1000, 10_000}, Timers: 1000, Sleep: time.Second, Events: 500, Starts: 5000,
-	Idle: 2000, IdleSettle: 15 * time.Second, IdleWindow: 10 * time.Second,
+	Idle: 2000, IdleSettle: 200 * time.Second, IdleWindow: 20 * time.Second,
 	Memory: []int{1000, 10_000},
 	Replay: 25_000, EvictInstances: 1000, EvictRounds: 10, EvictHot: 10, Backlog: []int{0, 100_000}, Recover: 1000, IdleSleepers: 100_000, Timeout: 5 * time.Minute,
 }

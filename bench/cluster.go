@@ -213,7 +213,7 @@ func runIdleNodes(e *env, nodes int) (*Sample, error) {
 			// A backend reports what it did within a second, or when it is idle.
 			return n, c.QueryRow(e, "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()").Scan(&n)
 		}
-		pause(e, e.IdleSettle)
+		pause(e, min(e.IdleSettle, 15*time.Second))
 		m := begin(st, func() int64 { return 0 })
 		before, err := transactions()
 		if err != nil {

@@ -12,8 +12,17 @@ import (
 	"github.com/durango-go/durango/provider"
 )
 
+// An execution that has waited, unowned, for so many times the patience of an
+// owner leaves memory, unless its history is so long that it costs more to
+// replay it than to claim the instance, which whoever goes on with it has to.
+const (
+	hotPatience = 6
+	longHistory = 200
+)
+
 // housekeeping looks over all executions now and then: turns that do not end,
-// and instances that have waited so long that they need no owner.
+// and instances that have waited so long that they need no owner, or no place
+// in memory.
 func (e *Engine) housekeeping(ctx context.Context) {
 	interval := max(min(e.o.TurnTimeout, e.o.IdleRelease, 10*time.Second)/4, time.Millisecond)
 	var noticed []*execution
@@ -30,6 +39,8 @@ func (e *Engine) housekeeping(ctx context.Context) {
 				!e.draining.Load():
 				e.leaveIdle(x, running)
 				e.release(x)
+			case e.lukewarm(x, now):
+				e.evict(x)
 			}
 			x.mu.Unlock()
 		}
@@ -50,7 +61,8 @@ func (e *Engine) notice(now time.Time, list []*execution) []*execution {
 		if !x.mu.TryLock() {
 			continue // busy at this moment, so neither
 		}
-		if x.hangs(now, e.o.TurnTimeout) || x.state == idle && x.node != 0 && now.Sub(x.idleSince) > patience {
+		if x.hangs(now, e.o.TurnTimeout) || x.state == idle && x.node != 0 && now.Sub(x.idleSince) > patience ||
+			e.lukewarm(x, now) {
 			list = append(list, x)
 		}
 		x.mu.Unlock()
@@ -58,6 +70,12 @@ func (e *Engine) notice(now time.Time, list []*execution) []*execution {
 	e.mu.Unlock()
 	slices.SortFunc(list, func(a, b *execution) int { return cmp.Compare(a.key, b.key) })
 	return list
+}
+
+// lukewarm reports whether x has been kept for a message that did not come. The
+// caller holds x.mu.
+func (e *Engine) lukewarm(x *execution, now time.Time) bool {
+	return x.state == idle && x.node == 0 && x.events <= longHistory && now.Sub(x.idleSince) > hotPatience*e.o.IdleRelease
 }
 
 // hangs reports whether a turn of x runs for longer than limit. The caller

@@ -120,7 +120,7 @@ func TestRule02AHotCopyIsNotUsedForAnotherTurnsTimer(t *testing.T) {
 			m.Wait(timer)
 			return completed(out)
 		}
-		o := Options{IdleRelease: 50 * time.Millisecond}
+		o := Options{IdleRelease: 15 * time.Second}
 		a := start(t, first, o, codeMap{"o": code}, nil)
 		a.waitMember(t)
 		target := begin(t, a.Client(), "o", "x", nil)
