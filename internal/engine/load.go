@@ -66,9 +66,9 @@ func (e *Engine) loadGroup(group []*execution) {
 	batch := make([]provider.LoadRequest, len(group))
 	for i, x := range group {
 		x.mu.Lock()
-		batch[i] = provider.LoadRequest{Key: x.key, AfterMail: x.mailSeen, MaxMail: max(1, e.o.InboxSize-len(x.inbox)), MaxBytes: loadBytes}
+		batch[i] = provider.LoadRequest{Key: x.key, AfterMail: x.mailSeen, MaxMail: max(1, e.o.InboxSize-len(x.inbox)), MaxBytes: firstBytes}
 		if x.machine != nil {
-			batch[i].FromTurn = x.nextTurn
+			batch[i].FromTurn, batch[i].MaxBytes = x.nextTurn, mailBytes
 		}
 		x.mu.Unlock()
 	}
@@ -177,20 +177,10 @@ func (e *Engine) adoptRow(x *execution, row *provider.Instance) {
 func (e *Engine) rebuild(x *execution, l *provider.Loaded) error {
 	e.metrics.rebuilds.Add(1)
 	x.events = 0
-	page := l
-	var decoder history.Decoder // the names of a history are few, and shared
-	for page != nil {
-		next := e.nextPage(x.key, page)
-		for i := range page.Turns {
-			if err := e.replayTurn(x, &decoder, &page.Turns[i]); err != nil {
-				e.explain(x, err)
-				return err
-			}
-		}
-		var err error
-		if page, err = next(); err != nil {
-			return err
-		}
+	err := e.history(x.key, l, func(t *history.Turn) error { return e.replayTurn(x, t) })
+	if err != nil {
+		e.explain(x, err)
+		return err
 	}
 	if x.machine == nil {
 		return nil
@@ -207,30 +197,89 @@ func (e *Engine) rebuild(x *execution, l *provider.Loaded) error {
 	return nil
 }
 
-// loadBytes is how much of a history is read at a time.
-const loadBytes = 1 << 20
+// How much is read at a time: of a history with the first page, which nothing
+// can be done before, and with each of those read while others are replayed;
+// and of the mail of an execution that is hot.
+const (
+	firstBytes = 128 << 10
+	pageBytes  = 256 << 10
+	mailBytes  = 1 << 20
+)
 
-// nextPage begins to read the page of history behind another, so that it is
-// read while that is replayed, and returns a function that waits for it; it
-// returns nil behind the last.
-func (e *Engine) nextPage(key provider.Key, page *provider.Loaded) func() (*provider.Loaded, error) {
-	if !page.MoreTurns {
-		return func() (*provider.Loaded, error) { return nil, nil }
+// history passes a history, of which l is the first page, to replay. What is
+// not there yet is read and decoded while the caller replays.
+func (e *Engine) history(key provider.Key, l *provider.Loaded, replay func(*history.Turn) error) error {
+	var decoder history.Decoder // the names of a history are few, and shared
+	if !l.MoreTurns {
+		return decodeTurns(&decoder, l.Turns, replay)
 	}
-	var next *provider.Loaded
-	var err error
-	done := make(chan struct{})
+	type page struct {
+		turns []history.Turn
+		err   error
+	}
+	pages, stopped := make(chan page, 1), make(chan struct{})
+	defer close(stopped)
+	pass := func(p page) (more bool) {
+		select {
+		case pages <- p:
+			return p.err == nil
+		case <-stopped:
+			return false
+		}
+	}
 	e.pool.run(func() {
-		defer close(done)
-		next, err = e.loadTurns(key, page.Turns[len(page.Turns)-1].Number+1)
+		defer close(pages)
+		for {
+			p := page{turns: make([]history.Turn, 0, len(l.Turns))}
+			p.err = decodeTurns(&decoder, l.Turns, func(t *history.Turn) error {
+				p.turns = append(p.turns, *t)
+				return nil
+			})
+			if !pass(p) || !l.MoreTurns {
+				return
+			}
+			var err error
+			if l, err = e.loadTurns(key, l.Turns[len(l.Turns)-1].Number+1); err != nil {
+				pass(page{err: err})
+				return
+			}
+		}
 	})
-	return func() (*provider.Loaded, error) { <-done; return next, err }
+	for p := range pages {
+		for i := range p.turns {
+			if err := replay(&p.turns[i]); err != nil {
+				return err
+			}
+		}
+		if p.err != nil {
+			return p.err
+		}
+	}
+	return nil
+}
+
+func decodeTurns(decoder *history.Decoder, rows []provider.Turn, yield func(*history.Turn) error) error {
+	for i := range rows {
+		row := &rows[i]
+		deliveries, commands, err := decoder.Turn(row.Events)
+		if err != nil {
+			return fmt.Errorf("turn %d: %w", row.Number, err)
+		}
+		t := history.Turn{
+			Number: row.Number, Execution: row.Execution, CommitID: row.CommitID, Time: row.Time,
+			Deliveries: deliveries, Commands: commands,
+		}
+		if err := yield(&t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // loadTurns reads a page of history, for as long as it takes.
 func (e *Engine) loadTurns(key provider.Key, from int64) (*provider.Loaded, error) {
 	for delay := time.Millisecond; ; delay = min(2*delay, maxPause) {
-		page, err := e.store.Load(e.ctx, []provider.LoadRequest{{Key: key, FromTurn: from, MaxMail: 1, MaxBytes: loadBytes}})
+		page, err := e.store.Load(e.ctx, []provider.LoadRequest{{Key: key, FromTurn: from, MaxMail: 1, MaxBytes: pageBytes}})
 		switch {
 		case err == nil && page[0].Err == nil:
 			return &page[0], nil
@@ -244,37 +293,29 @@ func (e *Engine) loadTurns(key provider.Key, from int64) (*provider.Loaded, erro
 }
 
 // replayTurn feeds one recorded turn to the machine of x.
-func (e *Engine) replayTurn(x *execution, decoder *history.Decoder, row *provider.Turn) error {
-	deliveries, commands, err := decoder.Turn(row.Events)
-	if err != nil {
-		return fmt.Errorf("turn %d: %w", row.Number, err)
-	}
+func (e *Engine) replayTurn(x *execution, t *history.Turn) error {
 	e.metrics.replayedTurns.Add(1)
-	x.lastTime = row.Time
-	if row.Execution != x.generation {
+	x.lastTime = t.Time
+	if t.Execution != x.generation {
 		// The turn that continued as new: it begins the execution if no turn
 		// of that follows.
-		last := &commands[len(commands)-1]
-		if last.Kind != history.ContinuedAsNew {
-			return fmt.Errorf("turn %d belongs to execution %d and does not continue as new", row.Number, row.Execution)
+		if n := len(t.Commands); n == 0 || t.Commands[n-1].Kind != history.ContinuedAsNew {
+			return fmt.Errorf("turn %d belongs to execution %d and does not continue as new", t.Number, t.Execution)
 		}
-		x.first = e.successor(x, last)
+		x.first = e.successor(x, &t.Commands[len(t.Commands)-1])
 		return nil
 	}
-	x.events += int64(row.Deliveries + row.Commands)
+	x.events += int64(len(t.Deliveries) + len(t.Commands))
 	if x.machine == nil {
-		if len(deliveries) == 0 || deliveries[0].Kind != history.Started {
-			return fmt.Errorf("turn %d: %w: an execution that does not begin with Started", row.Number, history.ErrCorrupt)
+		if len(t.Deliveries) == 0 || t.Deliveries[0].Kind != history.Started {
+			return fmt.Errorf("turn %d: %w: an execution that does not begin with Started", t.Number, history.ErrCorrupt)
 		}
 		x.first = nil
-		if err := e.begin(x, &deliveries[0]); err != nil {
+		if err := e.begin(x, &t.Deliveries[0]); err != nil {
 			return err
 		}
 	}
-	return x.machine.Replay(&history.Turn{
-		Number: row.Number, Execution: row.Execution, CommitID: row.CommitID, Time: row.Time,
-		Deliveries: deliveries, Commands: commands,
-	})
+	return x.machine.Replay(t)
 }
 
 // missed delivers the ends of children that had nobody to be told while x was a
