@@ -154,7 +154,9 @@ func Wait[Out any](e *Env, run *durango.Run[Out]) Out {
 func Start[In, Out any](e *Env, o durango.Orchestration[In, Out], id string, in In) *durango.Run[Out] {
 	e.t.Helper()
 	run, err := o.Start(e.ctx, e.client, id, in)
-	if err != nil {
+	if e.ctx.Err() != nil { // its first turn failed before it was known to have been started
+		e.t.Fatalf("start instance %q: %v\n%s", id, errors.Join(err, context.Cause(e.ctx)), e.describe(id))
+	} else if err != nil {
 		e.t.Fatal(err)
 	}
 	return run

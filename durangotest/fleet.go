@@ -95,12 +95,15 @@ func (f *fleet) run(ctx context.Context) {
 		f.halt()
 		<-f.lock
 	}()
-	still := 0 // naps without a change
+	still, ignored := 0, 0 // naps without a change, and those of them in which something was due
 	for ctx.Err() == nil {
 		changed, _ := f.world.changes()
 		o := f.world.outlook(f.known())
-		if o.busy || o.due && still < patience || o.next <= nap {
+		if o.busy || o.due && ignored < patience || o.next <= nap {
 			still = f.work(ctx, changed, still)
+			if ignored++; still == 0 || !o.due {
+				ignored = 0
+			}
 			continue
 		}
 		f.lock <- struct{}{}
@@ -108,7 +111,7 @@ func (f *fleet) run(ctx context.Context) {
 		<-f.lock
 		// A node that leaves changes the store: look again.
 		if !halted && f.rest(ctx, changed, o.next) {
-			still = 0
+			still, ignored = 0, 0
 		}
 	}
 }

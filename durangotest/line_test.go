@@ -17,7 +17,7 @@ import (
 // node takes over at once.
 func TestCrashedNodeHasNoEffects(t *testing.T) {
 	var (
-		quick = durango.DefineActivity("quick", func(context.Context, int) (int, error) { return 1, nil })
+		quick = durango.NewActivity[int, int]("quick")
 		slow  = durango.NewActivity[int, int]("slow")
 		both  = durango.NewOrchestration[int, int]("both")
 	)
@@ -32,10 +32,15 @@ func TestCrashedNodeHasNoEffects(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tap := &tap{at: 2, fate: fate} // the result of quick
 			var attempts atomic.Int32
-			e := newEnv(t, tap, []durango.Registrable{quick, code})
+			began := make(chan struct{}, 2)
+			e := newEnv(t, tap, []durango.Registrable{code})
 			defer e.close()
-			e.Replace(slow.Bind(func(ctx context.Context, n int) (int, error) {
+			e.Replace(quick.Bind(func(context.Context, int) (int, error) {
+				<-began // lest the crash comes first
+				return 1, nil
+			}), slow.Bind(func(ctx context.Context, n int) (int, error) {
 				attempts.Add(1)
+				began <- struct{}{}
 				time.Sleep(time.Hour) // deaf to its context
 				e.Effect(ctx, "attempt", durango.Info(ctx).Attempt)
 				return n, nil

@@ -41,7 +41,7 @@ const (
 	maxShown   = 8    // rows shown from the difference on
 	maxSteps   = 64   // commands followed beyond the difference
 	maxAhead   = 32   // turns looked at behind the difference
-	maxAgain   = 6    // times that the code runs again, to see whether it does the same
+	maxAgain   = 24   // times that the code runs again, to see whether it does the same, as a small map does every second time
 	maxTried   = 2000 // turns up to which it does
 	maxMadeUp  = 8    // answers made up for what the history has none for
 )
