@@ -75,7 +75,7 @@ func (e *Engine) notice(now time.Time, list []*execution) []*execution {
 // lukewarm reports whether x has been kept for a message that did not come. The
 // caller holds x.mu.
 func (e *Engine) lukewarm(x *execution, now time.Time) bool {
-	return x.state == idle && x.node == 0 && x.events <= longHistory && now.Sub(x.idleSince) > hotPatience*e.o.IdleRelease
+	return x.state == idle && x.node == 0 && x.events <= longHistory && now.Sub(x.idleSince)/hotPatience > e.o.IdleRelease
 }
 
 // hangs reports whether a turn of x runs for longer than limit. The caller
