@@ -31,7 +31,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			return a.with(reading, func(s *session) error { return a.doctor(cmd, s, &o) })
 		},
 	}
-	c.Flags().DurationVar(&o.watch, "watch", 5*time.Second, "how long to watch for the nodes' heartbeats")
+	c.Flags().DurationVar(&o.watch, "watch", 5*time.Second, "how long to wait for the nodes' heartbeats; one that is alone beats every 3 s")
 	c.Flags().DurationVar(&o.stuck, "stuck", time.Minute, "how long an instance may be due before it counts as stuck")
 	return c
 }

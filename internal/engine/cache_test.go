@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/durango-go/durango/history"
@@ -31,8 +32,10 @@ func TestWhatWaitsForLongLeavesMemory(t *testing.T) {
 		until(t, "the end of the steps", func() bool { return rowOf(t, store, long).NextTurn > longHistory/2 })
 
 		time.Sleep(hotPatience * time.Second / 2)
+		synctest.Wait()
 		assert.Equal(t, n.Metrics().Hot, int64(2), "released, and kept")
 		time.Sleep(hotPatience * time.Second)
+		synctest.Wait()
 		assert.Equal(t, n.Metrics().Hot, int64(1), "the long history is kept")
 		assert.Equal(t, n.Metrics().Owned, int64(1))
 		rebuilt := n.Metrics().Rebuilds

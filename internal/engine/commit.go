@@ -410,6 +410,7 @@ func (e *Engine) released(x *execution, r *provider.CommitResult) {
 		e.busy.Add(-1)
 		x.state = idle
 		x.node = 0
+		x.idleSince = time.Now()
 		clear(x.inbox)
 		x.abandonExtra(ErrTaskLost)
 		x.inbox, x.unrecorded = x.inbox[:0], 0

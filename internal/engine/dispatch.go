@@ -19,7 +19,7 @@ func (e *Engine) dispatch(ctx context.Context) {
 		wait := rest
 		switch {
 		case err != nil:
-			wait = e.o.MaxPoll
+			wait = min(e.o.MaxPoll, time.Second)
 		case limit > 0 && len(reply.Claimed) == limit:
 			depth = min(2*depth, e.o.MaxPrefetch)
 			wait = 0

@@ -18,7 +18,7 @@ func (e *Engine) takeTasks(ctx context.Context) {
 		reply, limit, err := e.claimTasks(ctx)
 		switch {
 		case err != nil:
-			wait = e.o.MaxPoll
+			wait = min(e.o.MaxPoll, time.Second)
 		case len(reply.Tasks) > 0:
 			rest = e.o.MinPoll
 			wait = rest

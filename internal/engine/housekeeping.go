@@ -24,9 +24,8 @@ const (
 // and instances that have waited so long that they need no owner, or no place
 // in memory.
 func (e *Engine) housekeeping(ctx context.Context) {
-	interval := max(min(e.o.TurnTimeout, e.o.IdleRelease, 10*time.Second)/4, time.Millisecond)
 	var noticed []*execution
-	for e.await(ctx, nil, interval) {
+	for e.await(ctx, nil, e.sweepInterval()) {
 		e.pool.trim()
 		now := time.Now()
 		noticed = e.notice(now, noticed)
@@ -46,6 +45,18 @@ func (e *Engine) housekeeping(ctx context.Context) {
 		}
 		clear(noticed)
 	}
+}
+
+// sweepInterval is the time between two looks; a node that is full makes room
+// more often.
+func (e *Engine) sweepInterval() time.Duration {
+	longest := 10 * time.Second
+	e.mu.Lock()
+	if len(e.execs) >= e.capacity() {
+		longest = 4 * time.Second
+	}
+	e.mu.Unlock()
+	return max(min(e.o.TurnTimeout, e.o.IdleRelease, longest)/4, time.Millisecond)
 }
 
 // notice lists, in list, what housekeeping has to do something about. Most

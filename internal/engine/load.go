@@ -66,7 +66,7 @@ func (e *Engine) loadGroup(group []*execution) {
 	batch := make([]provider.LoadRequest, len(group))
 	for i, x := range group {
 		x.mu.Lock()
-		batch[i] = provider.LoadRequest{Key: x.key, AfterMail: x.mailSeen, MaxMail: max(1, e.o.InboxSize-len(x.inbox)), MaxBytes: firstBytes}
+		batch[i] = provider.LoadRequest{Key: x.key, AfterMail: x.mailSeen, MaxMail: max(1, e.o.InboxSize-len(x.inbox)), MaxBytes: pageBytes}
 		if x.machine != nil {
 			batch[i].FromTurn, batch[i].MaxBytes = x.nextTurn, mailBytes
 		}
@@ -197,13 +197,11 @@ func (e *Engine) rebuild(x *execution, l *provider.Loaded) error {
 	return nil
 }
 
-// How much is read at a time: of a history with the first page, which nothing
-// can be done before, and with each of those read while others are replayed;
-// and of the mail of an execution that is hot.
+// How much is read at a time: of a history, of which nothing can be replayed
+// before the first page is there, and of the mail of an execution that is hot.
 const (
-	firstBytes = 128 << 10
-	pageBytes  = 256 << 10
-	mailBytes  = 1 << 20
+	pageBytes = 256 << 10
+	mailBytes = 1 << 20
 )
 
 // history passes a history, of which l is the first page, to replay. What is

@@ -50,7 +50,7 @@ func (e *Engine) heartbeats(ctx context.Context) {
 	last, reconciled := time.Now(), time.Now()
 	wait, stalled := interval, false
 	for {
-		late, before := last.Add(2*max(wait, interval)), stalled
+		late, before := last.Add(2*max(wait, min(e.o.Lease/5, time.Second))), stalled
 		wait = interval
 		if stalled = e.stalled(); stalled {
 			if !before {
@@ -96,6 +96,7 @@ func (e *Engine) heartbeat(ctx context.Context, seen map[provider.NodeKey]observ
 	pulse, err := e.store.Heartbeat(ctx, node)
 	if errors.Is(err, provider.ErrNodeGone) {
 		e.lostMembership(node)
+		e.alone.Store(false)
 		clear(seen)
 		return nil
 	}

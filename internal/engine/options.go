@@ -39,7 +39,7 @@ type Options struct {
 	// it dead. Default 15 s.
 	Lease time.Duration
 	// MinPoll and MaxPoll bound the pause between looks at the store when
-	// nothing has been announced. Default 20 ms and 500 ms, or 5 s with a store
+	// nothing has been announced. Default 20 ms and 500 ms, or 10 s with a store
 	// that announces changes.
 	MinPoll, MaxPoll time.Duration
 	// IdleRelease is how long an owned instance may wait before its ownership

@@ -37,13 +37,14 @@ type Explanation struct {
 
 // Bounds of an explanation.
 const (
-	maxContext = 3    // commands shown before the difference
-	maxShown   = 8    // rows shown from the difference on
-	maxSteps   = 64   // commands followed beyond the difference
-	maxAhead   = 32   // turns looked at behind the difference
-	maxAgain   = 24   // times that the code runs again, to see whether it does the same, as a small map does every second time
-	maxTried   = 2000 // turns up to which it does
-	maxMadeUp  = 8    // answers made up for what the history has none for
+	maxContext = 3            // commands shown before the difference
+	maxShown   = 8            // rows shown from the difference on
+	maxSteps   = 64           // commands followed beyond the difference
+	maxAhead   = 32           // turns looked at behind the difference
+	maxAgain   = 24           // times that the code runs again, to see whether it does the same, as a small map does every second time
+	maxTried   = 2000         // turns up to which it does
+	maxRetried = 6 * maxTried // turns replayed for that
+	maxMadeUp  = 8            // answers made up for what the history has none for
 )
 
 // step is a command of the code, or of the history, in an explanation.
@@ -99,7 +100,7 @@ func Explain(code Code, turns iter.Seq[*history.Turn], err *NondeterminismError,
 		}
 	})
 	var other *trace // one that did something else
-	for i := 0; i < maxAgain && whole && other == nil; i++ {
+	for i := 0; i < maxAgain && i*len(kept) < maxRetried && whole && other == nil; i++ {
 		if again := follow(code, guess, slices.Values(kept)); !again.alike(first) {
 			other = again
 		}

@@ -179,6 +179,12 @@ func isBlank(s string) bool {
 
 // schema reads the schema's version; zero for an empty file.
 func (s *Store) schema(c *conn) (provider.Schema, error) {
+	// The first is read first: all three change together, so a file that had
+	// tables then has the ID by now if it is ours.
+	changes, err := c.pragmaInt("schema_version")
+	if err != nil {
+		return provider.Schema{}, err
+	}
 	version, err := c.pragmaInt("user_version")
 	if err != nil {
 		return provider.Schema{}, err
@@ -187,15 +193,9 @@ func (s *Store) schema(c *conn) (provider.Schema, error) {
 	if err != nil {
 		return provider.Schema{}, err
 	}
-	if app != applicationID {
-		changes, err := c.pragmaInt("schema_version")
-		if err != nil {
-			return provider.Schema{}, err
-		}
-		if app != 0 || version != 0 || changes != 0 {
-			return provider.Schema{}, fmt.Errorf("%w: an SQLite database of another application (ID %#x); give the store a file of its own",
-				provider.ErrCorrupt, app)
-		}
+	if app != applicationID && (app != 0 || version != 0 || changes != 0) {
+		return provider.Schema{}, fmt.Errorf("%w: an SQLite database of another application (ID %#x); give the store a file of its own",
+			provider.ErrCorrupt, app)
 	}
 	all := scripts()
 	schema := provider.Schema{Version: int(version), Min: len(all) - backwards, Max: len(all)}
