@@ -187,7 +187,13 @@ func (r *run) place(ctx context.Context) error {
 		if i == (len(r.tasks)-1)/burst*burst && r.board.awaitLast(ctx) != nil {
 			break
 		}
-		go func() { failed <- r.order(ctx, t) }()
+		go func() {
+			err := r.order(ctx, t)
+			if err != nil {
+				r.board.last() // so that it is heard of
+			}
+			failed <- err
+		}()
 		placed++
 		r.board.placing()
 		// In bursts, so that a kill finds much to interrupt.
