@@ -195,7 +195,6 @@ func (x *execution) noteFault(row *provider.Instance) {
 // after so many. The caller holds x.mu.
 func (e *Engine) failTurn(x *execution, err error) {
 	e.metrics.turnFailures.Add(1)
-	e.trialOver(x)
 	if !x.charged {
 		x.attempts++
 	}
@@ -229,6 +228,7 @@ func (e *Engine) failTurn(x *execution, err error) {
 	}
 	c.Failure = f.String()
 	e.submit(x)
+	e.trialOver(x)
 }
 
 // condemn makes the commit of a failure that of the policy's action. The

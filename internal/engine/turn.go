@@ -160,7 +160,9 @@ func (e *Engine) endTurn(x *execution, err error) {
 		return
 	}
 	x.turn.began = time.Time{}
-	e.trialOver(x)
+	// After its commit is on its way: the next suspect runs when a later one has
+	// been written, and cannot take this one with it.
+	defer e.trialOver(x)
 	if x.birth != nil {
 		e.delivered(x, err)
 		return
