@@ -34,13 +34,17 @@ func (e *Engine) dispatch(ctx context.Context) {
 			wait = min(wait, max(0, time.Duration(reply.NextDue-e.clock.now())))
 		}
 		if limit == 0 {
-			wait = max(wait, e.o.MinPoll)
+			wait = max(min(wait, fullPoll), e.o.MinPoll)
 		}
 		if !e.await(ctx, e.wake, wait) {
 			return
 		}
 	}
 }
+
+// fullPoll is the longest pause of a node that takes nothing because it has no
+// room: nothing is announced when it has some again.
+const fullPoll = 500 * time.Millisecond
 
 // await waits for a wake-up or for d. It reports whether ctx still runs.
 func (e *Engine) await(ctx context.Context, wake <-chan struct{}, d time.Duration) bool {

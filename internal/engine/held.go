@@ -32,7 +32,7 @@ func (e *Engine) takeTasks(ctx context.Context) {
 			wait = min(wait, max(0, time.Duration(reply.NextDue-e.clock.now())))
 		}
 		if limit == 0 {
-			wait = max(wait, e.o.MinPoll)
+			wait = max(min(wait, fullPoll), e.o.MinPoll)
 		}
 		if !e.await(ctx, e.wakeTask, wait) {
 			return
@@ -54,13 +54,16 @@ func (e *Engine) claimTasks(ctx context.Context) (provider.TaskClaimReply, int, 
 		return reply, 0, nil
 	}
 	limit = min(limit, e.o.MaxPrefetch)
-	next := time.Duration(-1)
+	next := time.Duration(-1) // when there may be room again
 	filters := make([]provider.TaskFilter, 0, len(e.filters))
 	for _, f := range e.filters {
 		act := e.activities[f.Name]
 		if act.MaxConcurrent > 0 {
 			free := act.MaxConcurrent - int(act.running.Load())
 			if free <= 0 {
+				if next < 0 || fullPoll < next {
+					next = fullPoll
+				}
 				continue
 			}
 			limit = min(limit, free)
