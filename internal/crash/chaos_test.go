@@ -61,7 +61,7 @@ func runChaos(t *testing.T, p *place, s server, count int) {
 	if *nodes > 0 {
 		count = *nodes
 	}
-	load := startLoad(t, p)
+	load := startLoad(t, p, false)
 	for range count {
 		c.workers = append(c.workers, spawn(t, p, c.lease.String()))
 	}

@@ -34,7 +34,7 @@ func TestNothingIsLostWhenWorkersAreKilled(t *testing.T) {
 	t.Logf("repeat with: go test ./internal/crash -run %s -kills %d -seed %d", t.Name(), *kills, *seed)
 	random := rand.New(rand.NewPCG(*seed, 0))
 	p := onSQLite(t)
-	load := startLoad(t, p)
+	load := startLoad(t, p, false)
 	workers := []*process{spawn(t, p, "5s"), spawn(t, p, "5s")}
 	for range *kills {
 		i := random.IntN(len(workers))

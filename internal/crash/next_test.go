@@ -204,7 +204,7 @@ func TestClocksAnHourApart(t *testing.T) {
 	for _, n := range []*process{right, early, late} {
 		n.waitReady(t)
 	}
-	load := startLoad(t, p)
+	load := startLoad(t, p, false)
 	client := durango.NewClient(p.store)
 	begun := time.Now()
 	for i := range 30 {
