@@ -47,7 +47,7 @@ func infoOf(a *engine.Attempt) ActivityInfo {
 	key = strconv.AppendInt(append(key, '/'), a.Command, 10)
 	return ActivityInfo{
 		Name: a.Name, Instance: a.Instance, Execution: a.Execution, Attempt: int(a.Number),
-		IdempotencyKey: string(key), ScheduledAt: a.ScheduledAt, Deadline: a.Deadline,
+		IdempotencyKey: string(key), ScheduledAt: time.Unix(0, a.ScheduledAt), Deadline: a.Deadline,
 		Header: maps.Clone(a.Header),
 	}
 }

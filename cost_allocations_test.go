@@ -52,7 +52,7 @@ func TestAllocationsOfAStep(t *testing.T) {
 		name  string
 		store provider.Provider
 		want  float64
-	}{{"memory", memory.Open(), 12.7}, {"sqlite", file, 15.7}} {
+	}{{"memory", memory.Open(), 11.6}, {"sqlite", file, 14.6}} {
 		got := allocationsOf(t, s.store)
 		if got > s.want+1 || got < s.want-1 {
 			t.Errorf("%s: a step allocates %.2f times, not about %v", s.name, got, s.want)

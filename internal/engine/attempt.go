@@ -33,8 +33,7 @@ func AttemptFrom(ctx context.Context) *Attempt {
 // nothing until Done is called, where context.WithCancel would allocate, and
 // lock its parent, each time.
 type taskContext struct {
-	attempt  *Attempt
-	deadline time.Time
+	attempt *Attempt
 
 	mu     sync.Mutex
 	done   chan struct{}
@@ -45,7 +44,9 @@ type taskContext struct {
 	timer  *time.Timer
 }
 
-func (c *taskContext) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+func (c *taskContext) Deadline() (time.Time, bool) {
+	return c.attempt.Deadline, !c.attempt.Deadline.IsZero()
+}
 
 func (c *taskContext) Done() <-chan struct{} {
 	c.mu.Lock()

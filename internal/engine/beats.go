@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// beats is what an attempt has said of its progress. taskContext.mu guards it.
+// beats is what an attempt has said of its progress. taskContext.mu guards it,
+// and task.beats.
 type beats struct {
 	timer *time.Timer   // fires when the next sign of life is overdue
 	every time.Duration // zero: nobody waits for one
@@ -18,7 +19,7 @@ type beats struct {
 func (w *workers) expectBeats(t *task, every time.Duration) {
 	t.ctx.mu.Lock()
 	defer t.ctx.mu.Unlock()
-	t.beats.every = every
+	t.beats = &beats{every: every}
 	t.beats.timer = time.AfterFunc(every, func() {
 		w.expire(t, timeout(t.attempt.Name, "heartbeat", every))
 	})
@@ -31,9 +32,12 @@ func (a *Attempt) Beat(said []byte) {
 	t.ctx.mu.Lock()
 	defer t.ctx.mu.Unlock()
 	if said != nil {
+		if t.beats == nil {
+			t.beats = new(beats)
+		}
 		t.beats.said, t.beats.fresh = bytes.Clone(said), true
 	}
-	if t.beats.timer != nil && t.ctx.err == nil && !t.settled.Load() {
+	if t.beats != nil && t.beats.timer != nil && t.ctx.err == nil && !t.settled.Load() {
 		t.beats.timer.Reset(t.beats.every)
 	}
 }
@@ -42,7 +46,7 @@ func (a *Attempt) Beat(said []byte) {
 func (t *task) details() []byte {
 	t.ctx.mu.Lock()
 	defer t.ctx.mu.Unlock()
-	if t.beats.said == nil {
+	if t.beats == nil || t.beats.said == nil {
 		return t.attempt.Details
 	}
 	return t.beats.said
@@ -52,7 +56,7 @@ func (t *task) details() []byte {
 func (t *task) news() []byte {
 	t.ctx.mu.Lock()
 	defer t.ctx.mu.Unlock()
-	if !t.beats.fresh {
+	if t.beats == nil || !t.beats.fresh {
 		return nil
 	}
 	t.beats.fresh = false

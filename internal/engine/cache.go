@@ -13,12 +13,12 @@ func (e *Engine) heat(x *execution) {
 	x.hotBytes = int64(x.machine.Size())
 	e.mu.Lock()
 	e.coolLocked(x)
-	x.hot = e.hot.PushBack(x)
+	e.hot.add(x)
 	e.hotMem += x.hotBytes
 	var victims []*execution
-	for at := e.hot.Front(); at != nil && (e.hot.Len() > e.o.MaxHot || e.hotMem > e.o.MaxHotBytes); {
-		v := at.Value.(*execution)
-		at = at.Next()
+	for at := e.hot.coldest; at != nil && (e.hot.n > e.o.MaxHot || e.hotMem > e.o.MaxHotBytes); {
+		v := at
+		at = at.warmer
 		if v == x {
 			continue
 		}
@@ -52,11 +52,43 @@ func (e *Engine) evict(x *execution) {
 
 // coolLocked takes x out of the cache. The caller holds e.mu.
 func (e *Engine) coolLocked(x *execution) {
-	if x.hot != nil {
-		e.hot.Remove(x.hot)
+	if x.hot {
+		e.hot.remove(x)
 		e.hotMem -= x.hotBytes
-		x.hot = nil
 	}
+}
+
+// hotList is a list of executions in the order of their last use. It is linked
+// through them, because every step enters and leaves it.
+type hotList struct {
+	coldest, warmest *execution
+	n                int
+}
+
+func (l *hotList) add(x *execution) {
+	x.hot, x.colder, x.warmer = true, l.warmest, nil
+	if l.warmest != nil {
+		l.warmest.warmer = x
+	} else {
+		l.coldest = x
+	}
+	l.warmest = x
+	l.n++
+}
+
+func (l *hotList) remove(x *execution) {
+	if x.colder != nil {
+		x.colder.warmer = x.warmer
+	} else {
+		l.coldest = x.warmer
+	}
+	if x.warmer != nil {
+		x.warmer.colder = x.colder
+	} else {
+		l.warmest = x.colder
+	}
+	x.hot, x.colder, x.warmer = false, nil, nil
+	l.n--
 }
 
 // closeMachine unwinds the code of an execution. The caller holds x.mu or is

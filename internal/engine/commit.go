@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +54,7 @@ var writings = sync.Pool{New: func() any { return new(writing) }}
 func (w *writing) fill(node provider.NodeKey, group []*execution) {
 	w.node = node
 	w.group = append(w.group, group...)
+	w.batch = slices.Grow(w.batch, len(group))
 	for _, x := range group {
 		w.batch = append(w.batch, x.turn.commit)
 	}
@@ -261,6 +263,7 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 	switch {
 	case s.final != nil && s.carried == nil:
 		e.ended(x)
+		x.vacate()
 		return
 	case s.carried != nil:
 		e.continued(x)

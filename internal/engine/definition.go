@@ -40,8 +40,8 @@ type Attempt struct {
 	Name        string
 	Input       []byte
 	Header      map[string]string // of the execution; not to be changed
-	ScheduledAt time.Time
-	Deadline    time.Time // zero: none
+	ScheduledAt int64             // in nanoseconds since the Unix epoch
+	Deadline    time.Time         // zero: none
 	Client      *Client
 	// Env is for Run, which may put there what the attempt's context is to lead
 	// to.

@@ -109,7 +109,7 @@ func (e *Engine) giveBack(node provider.NodeKey) {
 		if !t.settled.Swap(true) {
 			t.ctx.cancel(errCanceled, ErrDraining)
 			var note []byte
-			if t.past.suspicious() {
+			if t.held.past.suspicious() {
 				note = t.noteOf("")
 			}
 			give(ref, t.details(), note)

@@ -17,7 +17,6 @@ package engine
 
 import (
 	"cmp"
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +79,7 @@ type Engine struct {
 	vouching chan struct{}
 	// parking are held tasks whose attempt waits to be parked.
 	parking map[provider.TaskRef]chan error
-	hot     *list.List // idle executions with a machine, coldest first
+	hot     hotList // idle executions with a machine, coldest first
 	hotMem  int64
 
 	// What differed from the store at the last reconciliation.
@@ -122,7 +121,6 @@ func New(store provider.Provider, o Options) (*Engine, error) {
 		execs:          map[provider.Key]*execution{},
 		held:           map[provider.TaskRef]*task{},
 		vouching:       make(chan struct{}, 1),
-		hot:            list.New(),
 	}
 	if d.MaxEventSize > 0 {
 		e.o.MaxTurnBytes = min(e.o.MaxTurnBytes, 3*d.MaxEventSize)
@@ -257,7 +255,7 @@ type Metrics struct {
 func (e *Engine) Metrics() Metrics {
 	c := &e.metrics
 	e.mu.Lock()
-	owned, hot := int64(len(e.execs)), int64(e.hot.Len())
+	owned, hot := int64(len(e.execs)), int64(e.hot.n)
 	e.mu.Unlock()
 	return Metrics{
 		Turns: c.turns.Load(), Commits: c.commits.Load(), Groups: c.groups.Load(), Released: c.released.Load(),

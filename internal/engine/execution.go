@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"container/list"
 	"sync"
 	"time"
 
@@ -91,8 +90,10 @@ type execution struct {
 	nextTimer int64
 	timerSet  int64 // what the timer heap knows; zero: nothing
 	idleSince time.Time
-	hot       *list.Element
-	hotBytes  int64
+	// Of the cache; Engine.mu guards them.
+	hot            bool
+	hotBytes       int64
+	colder, warmer *execution
 
 	turn *turnScratch // nil while there is none
 }

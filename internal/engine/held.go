@@ -113,8 +113,9 @@ func (e *Engine) claimTasks(ctx context.Context) (provider.TaskClaimReply, int, 
 // hold begins an attempt of a task that this node has taken from the queue. A
 // suspect, which may not begin yet, is returned.
 func (e *Engine) hold(row *provider.Task, node provider.NodeKey) (suspect *task) {
-	t := &task{held: row, node: node, engine: e}
-	t.past, t.last = pastOf(row)
+	held := &holding{Task: row}
+	held.past, held.last = pastOf(row)
+	t := &task{held: held, node: node, engine: e}
 	answer := func(f *history.Failure) {
 		event := history.Event{Kind: history.ActivityFailed, Ref: row.Command, Attempt: row.Attempt, Failure: f}
 		e.finishHeld(t, provider.TaskFinish{TaskRef: row.Ref(), Message: history.AppendMessage(nil, &event)})
@@ -125,12 +126,12 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) (suspect *task)
 		answer(&history.Failure{Code: CodeUndecodable, Message: err.Error(), Final: true})
 		return nil
 	}
-	t.pool, t.session, t.policy, t.scheduled = row.Pool, row.Session, command.Policy, row.ScheduledAt
+	t.policy = command.Policy
 	if row.Expired {
 		e.expired(t, row, &command)
 		return nil
 	}
-	if n := row.Attempt - t.past.Idle; lost(command.Policy, n) {
+	if n := row.Attempt - held.past.Idle; lost(command.Policy, n) {
 		answer(workerLost(row.Name, n-1, command.Policy))
 		return nil
 	}
@@ -145,7 +146,7 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) (suspect *task)
 	t.act = e.activities[row.Name]
 	t.attempt = Attempt{
 		Key: row.Instance, Instance: row.InstanceID, Execution: row.Execution, Command: row.Command, Number: row.Attempt,
-		Name: row.Name, Input: command.Payload, Header: command.Header, ScheduledAt: time.Unix(0, row.ScheduledAt), Client: e.client, ctx: &t.ctx,
+		Name: row.Name, Input: command.Payload, Header: command.Header, ScheduledAt: row.ScheduledAt, Client: e.client, ctx: &t.ctx,
 	}
 	t.attempt.Details = row.Details
 	t.ctx.attempt, t.attempt.task = &t.attempt, t
@@ -157,7 +158,7 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) (suspect *task)
 	e.mu.Unlock()
 	poke(e.wakeRenewals)
 	t.act.running.Add(1)
-	if e.contract.Store.Capabilities.Notes && t.past.suspicious() {
+	if e.contract.Store.Capabilities.Notes && held.past.suspicious() {
 		return t
 	}
 	e.workers.present.Add(1)

@@ -154,12 +154,12 @@ func (e *Engine) leftParked(t *task, f *history.Failure) {
 	fate := provider.TaskFinish{TaskRef: ref, Park: true, VisibleAt: t.until, Failure: []byte{}}
 	if t.held != nil {
 		fate.Failure = nonNil(t.held.Failure) // why it was tried again
-		if t.past.suspicious() {
+		if t.held.past.suspicious() {
 			fate.Failure = t.noteOf("")
 		}
 	}
 	if f != nil {
-		fate = verdict(ref, t.policy, t.scheduled, e.clock.now(), f)
+		fate = verdict(ref, t.policy, t.attempt.ScheduledAt, e.clock.now(), f)
 	}
 	_, err := e.client.finishParked(e.ctx, ref, fate)
 	if err != nil && !errors.Is(err, provider.ErrStale) { // else finished already

@@ -144,8 +144,7 @@ func (e *Engine) command(x *execution, now int64, all []history.Event, i int) {
 		c.Replies = append(c.Replies, provider.Reply{ID: cmd.Text, Payload: history.AppendMessage(nil, cmd)})
 	default:
 		if cmd.Kind.Terminal() {
-			final := *cmd
-			s.final = &final
+			s.final = cmd // there is no turn after it that could change it
 		}
 	}
 }

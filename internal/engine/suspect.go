@@ -84,17 +84,25 @@ func (p past) text() string {
 // in is the past of t as its row has it while this attempt is in a state; empty:
 // nothing is known of it.
 func (t *task) in(state string) past {
-	p := t.past
+	var p past
+	if t.held != nil {
+		p = t.held.past
+	}
 	if state != "" {
 		p.Attempt, p.State = t.attempt.Number, state
 	}
 	return p
 }
 
-func (t *task) noteOf(state string) []byte { return t.in(state).note(t.attempt.Command, t.last) }
+func (t *task) noteOf(state string) []byte { return t.in(state).note(t.attempt.Command, t.held.last) }
 
 // spent is the number of t's attempt without those that never ran.
-func (t *task) spent() int64 { return t.attempt.Number - t.past.Idle }
+func (t *task) spent() int64 {
+	if t.held == nil {
+		return t.attempt.Number
+	}
+	return t.attempt.Number - t.held.past.Idle
+}
 
 // arraign puts suspects that have just been claimed in line, which is bounded.
 func (e *Engine) arraign(suspects []*task) {
@@ -159,7 +167,7 @@ func (e *Engine) noteAll(tasks []*task, state string) (still []bool) {
 func (tr *trials) leastSuspected() *task {
 	at := 0
 	for i, t := range tr.tasks {
-		if t.past.Crashes < tr.tasks[at].past.Crashes {
+		if t.held.past.Crashes < tr.tasks[at].held.past.Crashes {
 			at = i
 		}
 	}
@@ -171,15 +179,15 @@ func (tr *trials) leastSuspected() *task {
 // tryTask begins the trial of t, for which the place is free. It reports false
 // if t is not held any more.
 func (e *Engine) tryTask(t *task) bool {
-	t.over = make(chan struct{})
-	t.trial.Store(true)
+	t.held.over = make(chan struct{})
+	t.held.trial.Store(true)
 	if t.settled.Load() || e.draining.Load() || !e.noteAll([]*task{t}, apart)[0] {
-		t.trial.Store(false)
+		t.held.trial.Store(false)
 		t.act.running.Add(-1)
 		return false
 	}
 	e.o.Logger.Warn("activity runs apart: its worker was lost again and again", "instance", t.attempt.Instance,
-		"activity", t.attempt.Name, "attempt", t.attempt.Number, "lost", t.past.Lost, "crashes", t.past.Crashes)
+		"activity", t.attempt.Name, "attempt", t.attempt.Number, "lost", t.held.past.Lost, "crashes", t.held.past.Crashes)
 	e.workers.present.Add(1)
 	e.workers.start(t)
 	e.pool.run(func() { e.endTrial(t) })
@@ -190,9 +198,9 @@ func (e *Engine) tryTask(t *task) bool {
 // task has been lost the longer they have to wait: what ends its process after
 // an hour is found, too.
 func (e *Engine) endTrial(t *task) {
-	window := e.o.Lease << min(max(t.past.Lost-2, 0), 20)
-	e.await(e.ctx, t.over, window+time.Duration(e.o.random(int64(time.Millisecond))))
-	if t.trial.Load() && e.ctx.Err() == nil {
+	window := e.o.Lease << min(max(t.held.past.Lost-2, 0), 20)
+	e.await(e.ctx, t.held.over, window+time.Duration(e.o.random(int64(time.Millisecond))))
+	if t.held.trial.Load() && e.ctx.Err() == nil {
 		e.noteAll([]*task{t}, beside)
 	}
 	e.taskTrialOver(t)
@@ -201,16 +209,16 @@ func (e *Engine) endTrial(t *task) {
 // halfOver is called when the function of a task has returned, and when this
 // node does not hold its row any more: then its trial is over.
 func (e *Engine) halfOver(t *task) {
-	if t.trial.Load() && t.halves.Add(1) == 2 {
+	if t.held != nil && t.held.trial.Load() && t.held.halves.Add(1) == 2 {
 		e.taskTrialOver(t)
 	}
 }
 
 func (e *Engine) taskTrialOver(t *task) {
-	if !t.trial.Swap(false) {
+	if !t.held.trial.Swap(false) {
 		return
 	}
-	close(t.over)
+	close(t.held.over)
 	e.trials.mu.Lock()
 	e.trials.busy = false
 	e.trials.mu.Unlock()
@@ -234,16 +242,16 @@ func (e *Engine) unhold(ref provider.TaskRef) *task {
 // knows that this is for its policy to decide.
 func (e *Engine) condemned(t *task, row *provider.Task) (history.Event, bool) {
 	limit := int64(e.o.MaxTaskCrashes)
-	if limit <= 0 || t.past.Crashes < limit {
+	if limit <= 0 || t.held.past.Crashes < limit {
 		return history.Event{}, false
 	}
 	e.metrics.tasksQuarantined.Add(1)
 	f := &history.Failure{Code: CodeWorkerLost, Final: true, Message: fmt.Sprintf(
-		"activity %s ended its process %d times in a row, running apart from others that had been lost", row.Name, t.past.Crashes)}
+		"activity %s ended its process %d times in a row, running apart from others that had been lost", row.Name, t.held.past.Crashes)}
 	e.o.Logger.Error("activity is not tried again: it ends the process of its worker", "instance", row.InstanceID,
-		"activity", row.Name, "attempts", row.Attempt-1, "crashes", t.past.Crashes)
+		"activity", row.Name, "attempts", row.Attempt-1, "crashes", t.held.past.Crashes)
 	return history.Event{
-		Kind: history.ActivityFailed, Ref: row.Command, Attempt: row.Attempt - 1, Failure: f, Name: row.Name, Seq: t.past.Crashes,
+		Kind: history.ActivityFailed, Ref: row.Command, Attempt: row.Attempt - 1, Failure: f, Name: row.Name, Seq: t.held.past.Crashes,
 	}, true
 }
 
@@ -298,7 +306,7 @@ func (e *Engine) judge(x *execution, d *delivery) (deliver bool, err error) {
 
 // onTrial is the state of an attempt that is being parked.
 func (t *task) onTrial() string {
-	if t.trial.Load() {
+	if t.held != nil && t.held.trial.Load() {
 		return apart
 	}
 	return ""

@@ -23,15 +23,12 @@ type task struct {
 	ctx     taskContext
 	attempt Attempt
 	act     *activity
-	x       *execution     // of a local task
-	held    *provider.Task // of a held one
+	x       *execution // of a local task
+	held    *holding   // of a held one
 	node    provider.NodeKey
 	engine  *Engine
-	// What the command says beyond the attempt.
-	pool, session string
-	policy        *history.Policy
-	scheduled     int64
-	until         int64 // when the attempt must be over, or provider.Never
+	policy  *history.Policy
+	until   int64 // when the attempt must be over, or provider.Never
 	// settled: the attempt has its result, is being parked, or nobody wants it
 	// any more.
 	settled atomic.Bool
@@ -39,7 +36,13 @@ type task struct {
 	// it, and is held while that is being stored.
 	parking sync.Mutex
 	parked  bool
-	beats   beats
+	beats   *beats // nil: there is nothing to know of them
+}
+
+// holding is the row of a held task, with what concerns no other. There is a task
+// for every step of every orchestration, and most have no row.
+type holding struct {
+	*provider.Task
 	// past is what is known of the attempts before, last the failure of the last
 	// that failed. trial: it runs apart until over is closed, which is when both
 	// halves of its end have come.
@@ -159,7 +162,7 @@ func (w *workers) run(t *task) {
 // than it may. A row that waits too long expires in the store.
 func (w *workers) tooLate(t *task) bool {
 	p := t.policy
-	return t.held == nil && p != nil && p.ScheduleToStart > 0 && w.e.clock.now() > t.scheduled+p.ScheduleToStart
+	return t.held == nil && p != nil && p.ScheduleToStart > 0 && w.e.clock.now() > t.attempt.ScheduledAt+p.ScheduleToStart
 }
 
 func noWorker(name string, p *history.Policy) *history.Failure {
@@ -173,7 +176,7 @@ func noWorker(name string, p *history.Policy) *history.Failure {
 // whether or not the activity heeds its context.
 func (w *workers) arm(t *task) {
 	now := w.e.clock.now()
-	at, which := deadline(t.policy, t.scheduled, now)
+	at, which := deadline(t.policy, t.attempt.ScheduledAt, now)
 	t.until = at
 	if p := t.policy; p != nil && p.Heartbeat > 0 {
 		w.expectBeats(t, time.Duration(p.Heartbeat))
@@ -184,8 +187,7 @@ func (w *workers) arm(t *task) {
 	left := time.Duration(at - now)
 	t.ctx.mu.Lock()
 	defer t.ctx.mu.Unlock()
-	t.ctx.deadline = time.Now().Add(left)
-	t.attempt.Deadline = t.ctx.deadline
+	t.attempt.Deadline = time.Now().Add(left)
 	t.ctx.timer = time.AfterFunc(left, func() {
 		w.expire(t, timeout(t.attempt.Name, which, left))
 	})
@@ -208,7 +210,7 @@ func (t *task) disarm() {
 	if t.ctx.timer != nil {
 		t.ctx.timer.Stop()
 	}
-	if t.beats.timer != nil {
+	if t.beats != nil && t.beats.timer != nil {
 		t.beats.timer.Stop()
 	}
 }
@@ -232,7 +234,7 @@ func (w *workers) settle(t *task, result []byte, failure *history.Failure) {
 func (w *workers) conclude(t *task, result []byte, failure *history.Failure) {
 	if failure != nil {
 		now := w.e.clock.now()
-		if at, again := retryAt(t.policy, t.spent(), failure, t.scheduled, now, rand.Float64()); again {
+		if at, again := retryAt(t.policy, t.spent(), failure, t.attempt.ScheduledAt, now, rand.Float64()); again {
 			w.retry(t, at, failure)
 			return
 		}
@@ -261,10 +263,10 @@ func (w *workers) finish(t *task, answer history.Event) {
 
 func (w *workers) retry(t *task, at int64, failure *history.Failure) {
 	reason := failed(t.attempt.Command, t.attempt.Number, failure)
-	if idle := t.past.Idle; idle > 0 {
-		reason = past{Attempt: t.attempt.Number, Idle: idle}.note(t.attempt.Command, failure)
-	}
 	if t.held != nil {
+		if idle := t.held.past.Idle; idle > 0 {
+			reason = past{Attempt: t.attempt.Number, Idle: idle}.note(t.attempt.Command, failure)
+		}
 		w.e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), VisibleAt: at, Failure: reason, Details: t.details()})
 		return
 	}
@@ -278,14 +280,14 @@ func failed(command, attempt int64, f *history.Failure) []byte {
 	return history.AppendMessage(nil, &history.Event{Kind: history.ActivityFailed, Ref: command, Attempt: attempt, Failure: f})
 }
 
-// row is the task as the store keeps it: what a local task becomes when it
-// has to be tried again, or by another node.
+// row is what a local task becomes when it has to be tried again, or by another
+// node.
 func (t *task) row() provider.NewTask {
 	command := history.Event{
 		Kind: history.ActivityScheduled, Seq: t.attempt.Command, Name: t.attempt.Name, Payload: t.attempt.Input,
-		Pool: t.pool, Session: t.session, Policy: t.policy, Time: t.scheduled, Header: t.attempt.Header,
+		Pool: t.act.Pool, Policy: t.policy, Time: t.attempt.ScheduledAt, Header: t.attempt.Header,
 	}
-	row := newRow(&command, t.scheduled, history.AppendMessage(nil, &command))
+	row := newRow(&command, command.Time, history.AppendMessage(nil, &command))
 	row.Attempt, row.Details = t.attempt.Number, t.details()
 	return row
 }
