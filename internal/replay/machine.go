@@ -67,8 +67,8 @@ type Machine struct {
 	root    Scope
 	queues  map[string]*Queue
 	unread  int
-	arrived int64 // signals so far
-	taken   history.Event
+	arrived int64           // signals so far
+	taken   *history.Event  // the signal returned last
 	late    []history.Event // requests to cancel, and updates, that came behind the end
 
 	values   map[string][]byte

@@ -152,14 +152,19 @@ func (m *Machine) count(k history.Kind, d int) {
 }
 
 // newOp takes an op from the free ones or a slab. Slabs are small while little
-// is open, because one op that is kept holds its whole slab.
+// is open, because one op that is kept holds its whole slab; most code has one
+// open at a time.
 func (m *Machine) newOp() *Op {
 	if o := m.freeOps; o != nil {
 		m.freeOps, o.snext = o.snext, nil
 		return o
 	}
 	if len(m.slab) == 0 {
-		m.slab = make([]Op, min(max(len(m.ops.entries)/8, 2), 64))
+		n := 1
+		if open := len(m.ops.entries); open > 0 {
+			n = min(max(open/8, 2), 64)
+		}
+		m.slab = make([]Op, n)
 	}
 	o := &m.slab[0]
 	m.slab = m.slab[1:]

@@ -100,8 +100,11 @@ func (q *Queue) account(e *history.Event, n int) {
 // pop removes the first signal. What it returns is valid until the next pop.
 func (q *Queue) pop() *history.Event {
 	m := q.m
-	m.taken = q.items[q.head].e
-	q.account(&m.taken, -1)
+	if m.taken == nil {
+		m.taken = new(history.Event)
+	}
+	*m.taken = q.items[q.head].e
+	q.account(m.taken, -1)
 	q.items[q.head] = arrival{}
 	q.head++
 	switch {
@@ -115,7 +118,7 @@ func (q *Queue) pop() *history.Event {
 		clear(q.items[n:])
 		q.items, q.head = q.items[:n], 0
 	}
-	return &m.taken
+	return m.taken
 }
 
 // offer gives free signals to those who have waited longest.
