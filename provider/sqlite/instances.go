@@ -113,7 +113,8 @@ func (w *writer) create(node provider.NodeKey, n *provider.NewInstance) (provide
 	if err != nil {
 		return provider.CreateResult{}, err
 	}
-	e := &entry{def: def, Instance: provider.Instance{
+	e := w.blank()
+	*e = entry{def: def, Instance: provider.Instance{
 		Key: n.Key, ID: n.ID, Name: n.Name, Version: n.Version,
 		Status: provider.Pending, Execution: 1, NextTurn: 1, HistoryFrom: 1,
 		NotBefore: n.NotBefore, WakeAt: provider.Never, Parent: n.Parent,

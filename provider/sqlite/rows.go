@@ -82,6 +82,17 @@ func keyOf(c *conn, id string) (key provider.Key, err error) {
 	return key, err
 }
 
+// blank returns an entry to be filled.
+func (w *writer) blank() *entry {
+	n := len(w.spare) - 1
+	if n < 0 {
+		return new(entry)
+	}
+	e := w.spare[n]
+	w.spare = w.spare[:n]
+	return e
+}
+
 // entry returns a row by its key, or nil.
 func (w *writer) entry(key provider.Key) (*entry, error) {
 	if e := w.cache[key]; e != nil {
@@ -155,9 +166,9 @@ func (w *writer) flush() error {
 			return err
 		}
 		e.changed = 0
-		if !e.Status.Open() || e.Owner == 0 {
+		if (!e.Status.Open() || e.Owner == 0) && w.cache[e.Key] == e {
 			delete(w.cache, e.Key) // nobody is working with it
-			e.outcome = nil
+			w.left = append(w.left, e)
 		}
 	}
 	clear(w.dirty)

@@ -64,6 +64,8 @@ type writer struct {
 	foreign atomic.Int64 // how often other connections have changed the file
 	cache   map[provider.Key]*entry
 	dirty   []*entry
+	left    []*entry                // no longer in the cache since this transaction
+	spare   []*entry                // to be used again
 	byID    map[string]provider.Key // instances made in this transaction
 	nodes   map[provider.NodeKey]bool
 	commits int64
@@ -420,7 +422,7 @@ func (w *writer) forget() {
 	w.cache = map[provider.Key]*entry{}
 	w.nodes = map[provider.NodeKey]bool{}
 	w.byID = map[string]provider.Key{}
-	w.dirty = w.dirty[:0]
+	w.dirty, w.left = w.dirty[:0], w.left[:0]
 	w.commits = 0
 	w.s.defs.rollback()
 	w.s.kinds.rollback()
@@ -435,6 +437,13 @@ func (w *writer) settle() {
 		clear(w.byID)
 	}
 	w.commits = 0
+	for _, e := range w.left {
+		if *e = (entry{}); len(w.spare) < maxGroupItems {
+			w.spare = append(w.spare, e)
+		}
+	}
+	clear(w.left)
+	w.left = w.left[:0]
 	w.s.defs.commit()
 	w.s.kinds.commit()
 	if len(w.cache) > maxCached {
