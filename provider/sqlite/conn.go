@@ -68,6 +68,7 @@ const (
 	qHistoryInsert
 	qHistoryLink
 	qHistoryGet
+	qHistoryStretch
 	qHistoryDelete
 	qHistoryCount
 	qMessageInsert

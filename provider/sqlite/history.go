@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"fmt"
+	"slices"
 
 	"zombiezen.com/go/sqlite"
 
@@ -37,6 +38,11 @@ func (w *writer) addTurn(e *entry, c *provider.Commit) error {
 	return nil
 }
 
+// denseEnough is the largest part of the table that is read for the turns of a
+// stretch, in rows. To step over the turns of other instances costs a twentieth
+// of what it takes to find one.
+const denseEnough = 16 * markEvery
+
 // link is what leads from a turn to earlier ones.
 type link struct{ turn, prev, mark int64 }
 
@@ -47,22 +53,24 @@ func readLink(c *conn, key provider.Key, pos int64) (l link, err error) {
 		}
 	})
 	if err == nil && (!found || l.turn == 0) {
-		err = fmt.Errorf("%w: the history of instance %d breaks off at position %d", provider.ErrCorrupt, key, pos)
+		err = brokenOff(key, pos)
 	}
 	return l, err
 }
 
 // readTurns passes the turns from number from on, in order, to yield, until it
 // returns false. e must be of the same snapshot. Every turn is read once: the
-// marks lead to the ends of stretches of markEvery turns, and each stretch is
-// read from its end to its beginning.
+// marks lead to the ends of stretches of markEvery turns. A stretch whose turns
+// lie close together is read as a part of the table, any other from its end to
+// its beginning.
 func readTurns(c *conn, e *entry, from int64, yield func(provider.Turn) bool) error {
 	from = max(from, 1)
 	if from >= e.NextTurn {
 		return nil
 	}
 	ends := []int64{e.last} // of stretches, the last first
-	for mark, turn := e.mark, (e.NextTurn-1)/markEvery*markEvery; mark != 0 && turn >= from; turn -= markEvery {
+	mark := e.mark
+	for turn := (e.NextTurn - 1) / markEvery * markEvery; mark != 0 && turn >= from; turn -= markEvery {
 		if mark != e.last {
 			ends = append(ends, mark)
 		}
@@ -72,21 +80,14 @@ func readTurns(c *conn, e *entry, from int64, yield func(provider.Turn) bool) er
 		}
 		mark = l.mark
 	}
+	ends = append(ends, mark) // of the stretch before the first that is read; zero: there is none
 	var stretch []provider.Turn
-	for i := len(ends) - 1; i >= 0; i-- {
-		stretch = stretch[:0]
-		for pos := ends[i]; pos != 0; {
-			t, prev, err := readTurn(c, e.Key, pos)
-			if err != nil {
-				return err
-			}
-			stretch = append(stretch, t)
-			if t.Number == from || (t.Number-1)%markEvery == 0 {
-				break
-			}
-			pos = prev
+	for i := len(ends) - 2; i >= 0; i-- {
+		var err error
+		if stretch, err = readStretch(c, e.Key, from, ends[i+1], ends[i], stretch[:0]); err != nil {
+			return err
 		}
-		for k := len(stretch) - 1; k >= 0; k-- {
+		for k := range stretch {
 			if !yield(stretch[k]) {
 				return nil
 			}
@@ -95,18 +96,65 @@ func readTurns(c *conn, e *entry, from int64, yield func(provider.Turn) bool) er
 	return nil
 }
 
+// readStretch appends the turns of a stretch from number from on. end is the
+// position of its last turn, before that of the stretch before it, or zero.
+func readStretch(c *conn, key provider.Key, from, before, end int64, turns []provider.Turn) ([]provider.Turn, error) {
+	if before != 0 && end-before <= denseEnough {
+		err := rows(c.query(qHistoryStretch, before, end, int64(key)), func(st *sqlite.Stmt) bool {
+			if st.ColumnInt64(1) >= from {
+				turns = append(turns, scanTurn(st))
+			}
+			return true
+		})
+		if err != nil {
+			return turns, err
+		}
+		for i := range turns {
+			if n := turns[i].Number; n != turns[0].Number+int64(i) || i == 0 && n != from && (n-1)%markEvery != 0 {
+				return turns, brokenOff(key, end)
+			}
+		}
+		if len(turns) == 0 {
+			return turns, brokenOff(key, end)
+		}
+		return turns, nil
+	}
+	for pos := end; pos != 0; {
+		t, prev, err := readTurn(c, key, pos)
+		if err != nil {
+			return turns, err
+		}
+		turns = append(turns, t)
+		if t.Number == from || (t.Number-1)%markEvery == 0 {
+			break
+		}
+		pos = prev
+	}
+	slices.Reverse(turns)
+	return turns, nil
+}
+
+// scanTurn takes a turn from a row of history.
+func scanTurn(st *sqlite.Stmt) provider.Turn {
+	return provider.Turn{Number: st.ColumnInt64(1), Execution: st.ColumnInt64(2), CommitID: st.ColumnInt64(3),
+		Time: st.ColumnInt64(4), Deliveries: int(st.ColumnInt64(5)), Commands: int(st.ColumnInt64(6)),
+		Events: columnBytes(st, 7)}
+}
+
+func brokenOff(key provider.Key, pos int64) error {
+	return fmt.Errorf("%w: the history of instance %d breaks off at position %d", provider.ErrCorrupt, key, pos)
+}
+
 // readTurn reads the turn at a position, and the position of the one before.
 func readTurn(c *conn, key provider.Key, pos int64) (t provider.Turn, prev int64, err error) {
 	found, err := row(c.query(qHistoryGet, pos), func(st *sqlite.Stmt) {
 		if provider.Key(st.ColumnInt64(0)) == key {
-			t = provider.Turn{Number: st.ColumnInt64(1), Execution: st.ColumnInt64(2), CommitID: st.ColumnInt64(3),
-				Time: st.ColumnInt64(4), Deliveries: int(st.ColumnInt64(5)), Commands: int(st.ColumnInt64(6)),
-				Events: columnBytes(st, 7)}
+			t = scanTurn(st)
 			prev = st.ColumnInt64(8)
 		}
 	})
 	if err == nil && (!found || t.Number == 0) {
-		err = fmt.Errorf("%w: the history of instance %d breaks off at position %d", provider.ErrCorrupt, key, pos)
+		err = brokenOff(key, pos)
 	}
 	return t, prev, err
 }

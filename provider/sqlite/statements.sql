@@ -183,6 +183,10 @@ SELECT instance, turn, prev, mark FROM history WHERE pos = ?
 -- name: history_get
 SELECT instance, turn, execution, commit_id, time, deliveries, commands, events, prev FROM history WHERE pos = ?
 
+-- name: history_stretch
+SELECT instance, turn, execution, commit_id, time, deliveries, commands, events FROM history
+WHERE pos > ?1 AND pos <= ?2 AND instance = ?3
+
 -- name: history_delete
 DELETE FROM history WHERE pos = ?
 
