@@ -15,6 +15,7 @@ import (
 
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/internal/coro"
+	"github.com/durango-go/durango/provider"
 	durable "github.com/durango-go/durango/provider/sqlite"
 )
 
@@ -22,16 +23,31 @@ import (
 // the encoding are taken away: a coroutine, two goroutine hops, and the rows
 // of a plain turn written in groups. Nothing that keeps the promises can be
 // faster with this store; the engine's rate is given as a share of it.
+//
+// One loop makes steps alone, of instances that never end: what a step of a long
+// orchestration is compared with. The other, whole, writes what seq does: each
+// five steps are an instance with its birth and its end.
 
-// These are the statements of provider/sqlite for a plain turn, which a test
-// compares, and its pragmas.
+// These are the statements of provider/sqlite, which a test compares, and its
+// pragmas.
 const (
 	bareUpdate = `UPDATE cursors SET next_turn = ?2, mailbox_seq = ?3, read_seq = ?4, due_at = ?5, last_commit = ?6,
 	last_pos = ?7, mark_pos = ?8, updated_at = ?9
 WHERE key = ?1`
 	bareInsert = `INSERT INTO history (instance, turn, execution, prev, mark, commit_id, time, deliveries, commands, events)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	bareCursor = `INSERT INTO cursors (key, next_turn, mailbox_seq, read_seq, due_at, last_commit, last_pos, mark_pos, updated_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)`
+	bareInstance = `INSERT INTO instances (key, owner, def, wake_at, status, execution, history_from, not_before, attempts, tasks, extras,
+	failed_at, closed_at, created_at, parent_key, parent_execution, parent_command, id, parent_id, outcome)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	bareClose = `UPDATE instances SET wake_at = ?2, status = ?3, execution = ?4, history_from = ?5, not_before = ?6, attempts = ?7,
+	tasks = ?8, extras = ?9, failed_at = ?10, owner = ?11, closed_at = ?12, outcome = ?13
+WHERE key = ?1`
 	bareGroup = 512
+	// bareTurns is the length of a whole orchestration: its birth, four steps more,
+	// its end.
+	bareTurns = seqSteps + 1
 )
 
 var barePragmas = []string{"temp_store = memory", "cache_size = -65536", "foreign_keys = off", "wal_autocheckpoint = 8000"}
@@ -41,12 +57,54 @@ type bareFlow struct {
 	co               *coro.Coro
 	key              int64
 	turn, prev, mark int64
+	whole            bool
+}
+
+// born and over report whether the turn begins or ends an instance.
+func (f *bareFlow) born() bool { return f.whole && f.turn == 1 }
+func (f *bareFlow) over() bool { return f.whole && f.turn == bareTurns }
+
+// next makes f the next whole orchestration, of which nothing is written yet.
+func (f *bareFlow) next() {
+	f.co.Stop()
+	*f = bareFlow{key: int64(provider.NewKey()), whole: true}
+	f.renew()
+}
+
+// id is one that nobody else has.
+func (f *bareFlow) id() string { return fmt.Sprintf("order-%d", f.key) }
+
+// The events of turns: of a step, a birth and an end. The outcome is that of the
+// end.
+type bareEvents struct{ step, birth, end, outcome []byte }
+
+func newBareEvents() (b bareEvents) {
+	payload := []byte(`{"order":"4711","n":3}`)
+	started := []history.Event{{Kind: history.Started, Name: "seq", Version: "1.0.0", Target: "order-00000000", Seq: 1, Payload: payload}}
+	completed := []history.Event{{Kind: history.ActivityCompleted, Ref: 3, Payload: payload}}
+	scheduled := []history.Event{{Kind: history.ActivityScheduled, Seq: 4, Name: "no-op", Payload: payload}}
+	end := []history.Event{{Kind: history.Completed, Seq: 6, Payload: payload}}
+	b.step, b.birth = history.AppendTurn(nil, completed, scheduled), history.AppendTurn(nil, started, scheduled)
+	b.end, b.outcome = history.AppendTurn(nil, completed, end), history.AppendMessage(nil, &end[0])
+	return b
+}
+
+func (b *bareEvents) of(f *bareFlow) []byte {
+	switch {
+	case f.born():
+		return b.birth
+	case f.over():
+		return b.end
+	}
+	return b.step
 }
 
 type bareLoop struct {
 	conn                           *sqlite.Conn
 	begin, commit, update, insert  *sqlite.Stmt
-	events                         []byte
+	cursor, instance, close        *sqlite.Stmt
+	node                           int64
+	events                         bareEvents
 	tasks, turns, commits          chan *bareFlow
 	done, transactions, statements atomic.Int64
 	// writeGroup writes a group in one transaction, end closes what it needs.
@@ -54,14 +112,11 @@ type bareLoop struct {
 	end        func() error
 }
 
-func runBare(e *env, inFlight int) (_ *Sample, err error) {
+func runBare(e *env, inFlight int, whole bool) (_ *Sample, err error) {
 	l := &bareLoop{
 		tasks: make(chan *bareFlow, inFlight), turns: make(chan *bareFlow, inFlight), commits: make(chan *bareFlow, inFlight),
+		events: newBareEvents(),
 	}
-	payload := []byte(`{"order":"4711","n":3}`)
-	l.events = history.AppendTurn(nil,
-		[]history.Event{{Kind: history.ActivityCompleted, Ref: 3, Payload: payload}},
-		[]history.Event{{Kind: history.ActivityScheduled, Seq: 4, Name: "no-op", Payload: payload}})
 	prepare := l.prepare
 	if onPostgres(e.store) {
 		prepare = l.preparePostgres
@@ -71,6 +126,11 @@ func runBare(e *env, inFlight int) (_ *Sample, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.end()) }()
+	if whole {
+		for _, f := range flows {
+			f.next()
+		}
+	}
 
 	// A stage ends when the one before it has: tasks, turns, commits.
 	var workers, turners sync.WaitGroup
@@ -78,7 +138,12 @@ func runBare(e *env, inFlight int) (_ *Sample, err error) {
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for f := range l.tasks {
-				l.done.Add(1) // the activity
+				switch {
+				case f.over():
+					f.next() // the caller
+				case f.turn > 0:
+					l.done.Add(1) // the activity
+				}
 				l.turns <- f
 			}
 		})
@@ -144,10 +209,11 @@ func (l *bareLoop) prepare(e *env, inFlight int) ([]*bareFlow, error) {
 	if err != nil {
 		return nil, err
 	}
-	flows, _, err := populate(e, st, inFlight)
+	flows, node, err := populate(e, st, inFlight)
 	if err = errors.Join(err, st.Close()); err != nil {
 		return nil, err
 	}
+	l.node = int64(node)
 	if l.conn, err = sqlite.OpenConn(path, sqlite.OpenReadWrite); err != nil {
 		return nil, err
 	}
@@ -158,6 +224,7 @@ func (l *bareLoop) prepare(e *env, inFlight int) ([]*bareFlow, error) {
 	}
 	for query, st := range map[string]**sqlite.Stmt{
 		"BEGIN IMMEDIATE": &l.begin, "COMMIT": &l.commit, bareUpdate: &l.update, bareInsert: &l.insert,
+		bareCursor: &l.cursor, bareInstance: &l.instance, bareClose: &l.close,
 	} {
 		if *st, err = l.conn.Prepare(query); err != nil {
 			return nil, errors.Join(err, l.conn.Close())
@@ -167,15 +234,20 @@ func (l *bareLoop) prepare(e *env, inFlight int) ([]*bareFlow, error) {
 	return flows, nil
 }
 
+// newFlow is an orchestration that has begun, and never ends.
 func newFlow(key int64) *bareFlow {
 	f := &bareFlow{key: key, turn: 1}
+	f.renew()
+	return f
+}
+
+// renew gives the orchestration a coroutine.
+func (f *bareFlow) renew() {
 	f.co = coro.New(nil, func() {
-		for {
-			f.turn++
+		for f.turn++; !f.over(); f.turn++ {
 			f.co.Yield()
 		}
 	})
-	return f
 }
 
 // committer writes what is waiting, in groups. Once stop is set it keeps what
@@ -213,7 +285,7 @@ func (l *bareLoop) write(group []*bareFlow) (statements int, err error) {
 	now := time.Now().UnixNano()
 	for _, f := range group {
 		id := now + f.turn // any number of that size
-		l.insert.BindBytes(10, l.events)
+		l.insert.BindBytes(10, l.events.of(f))
 		if err := execute(l.insert, f.key, f.turn, 1, f.prev, f.mark, id, now, 1, 1); err != nil {
 			return 0, err
 		}
@@ -221,11 +293,31 @@ func (l *bareLoop) write(group []*bareFlow) (statements int, err error) {
 		if f.turn%64 == 0 {
 			f.mark = f.prev
 		}
-		if err := execute(l.update, f.key, f.turn+1, 1, 1, 0, id, f.prev, f.mark, now); err != nil {
+		cursor := l.update
+		statements += 2
+		if f.born() {
+			cursor = l.cursor
+		}
+		if err := execute(cursor, f.key, f.turn+1, 1, 1, 0, id, f.prev, f.mark, now); err != nil {
+			return 0, err
+		}
+		switch {
+		case f.born():
+			l.instance.BindText(18, f.id())
+			l.instance.BindNull(19)
+			l.instance.BindNull(20)
+			err = execute(l.instance, f.key, l.node, 1, int64(provider.Never), int64(provider.Running), 1, 1, 0, 0, 0, 0, 0, 0, now, 0, 0, 0)
+			statements++
+		case f.over():
+			l.close.BindBytes(13, l.events.outcome)
+			err = execute(l.close, f.key, int64(provider.Never), int64(provider.Completed), 1, 1, 0, 0, 0, 0, 0, 0, now)
+			statements++
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
-	return 2 + 2*len(group), execute(l.commit)
+	return 2 + statements, execute(l.commit)
 }
 
 // execute binds integers and runs a statement that returns no rows.

@@ -57,7 +57,7 @@ func (l *bareLoop) preparePostgres(e *env, inFlight int) ([]*bareFlow, error) {
 	if err = errors.Join(err, st.Close()); err != nil {
 		return nil, err
 	}
-	w := &pgWriter{ctx: context.WithoutCancel(e), node: int64(node), events: l.events}
+	w := &pgWriter{ctx: context.WithoutCancel(e), node: int64(node), events: l.events.step}
 	config, err := pgx.ParseConfig(server.conn)
 	if err != nil {
 		return nil, err

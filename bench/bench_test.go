@@ -120,7 +120,7 @@ func TestTargetsHaveRows(t *testing.T) {
 		ids[b.id()] = true
 	}
 	for _, b := range plan(nil, storeNames, peerNames(), fullSizes) {
-		for _, other := range []string{b.against, b.bare} {
+		for _, other := range []string{b.against, b.bare, b.whole} {
 			if other != "" && !ids[other] {
 				t.Errorf("%s is compared with %s, which there is not", b.id(), other)
 			}
@@ -159,7 +159,7 @@ func TestBareStatements(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{bareUpdate, bareInsert} {
+	for _, s := range []string{bareUpdate, bareInsert, bareCursor, bareInstance, bareClose} {
 		if !bytes.Contains(statements, []byte("\n"+s+"\n")) {
 			t.Errorf("provider/sqlite does not execute this any more:\n%s", s)
 		}

@@ -9,12 +9,12 @@ import (
 )
 
 var (
-	workloadNames = []string{"bare", "seq", "hello", "fanout", "payload", "wide", "long", "timer", "event",
+	workloadNames = []string{"bare", "bare-seq", "seq", "hello", "fanout", "payload", "wide", "long", "timer", "event",
 		"start", "idle", "memory", "replay", "evict", "backlog", "recover", "nodes"}
 	storeNames = []string{"sqlite", "sqlite-normal", "postgres", "memory"}
 
 	// What -quick runs unless something else is asked for.
-	quickWorkloads = []string{"bare", "seq", "fanout", "start", "event", "timer", "replay"}
+	quickWorkloads = []string{"bare", "bare-seq", "seq", "fanout", "start", "event", "timer", "replay"}
 	quickStores    = []string{"sqlite", "postgres"}
 )
 
@@ -23,7 +23,7 @@ type sizes struct {
 	// Warm and Window are of the workloads that run for a time, not a number.
 	Warm, Window time.Duration
 	WarmLimit    time.Duration // what each of them is extended by at most, see sustain
-	InFlight     []int         // seq and bare
+	InFlight     []int         // seq and the bare loops
 	Hello        []int         // orchestrations in flight
 	FanOut       []int         // orchestrations in flight
 	Width        int           // activities of each
@@ -84,7 +84,9 @@ type benchmark struct {
 	against string
 	// bare is the loop without an engine that limits it.
 	bare string
-	run  func(*env) (*Sample, error)
+	// whole is the one that writes the same rows.
+	whole string
+	run   func(*env) (*Sample, error)
 }
 
 func (b *benchmark) id() string {

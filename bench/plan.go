@@ -74,10 +74,16 @@ func (p *planner) closedLoops() {
 			name, bare := fmt.Sprint(n), p.bare(n, store)
 			if bare != "" {
 				p.add(benchmark{workload: "bare", name: name, store: store, unit: "activities",
-					run: func(e *env) (*Sample, error) { return runBare(e, n) }})
+					run: func(e *env) (*Sample, error) { return runBare(e, n, false) }})
 			}
 			b := benchmark{workload: "seq", name: name, store: store, unit: "activities", bare: bare,
 				run: func(e *env) (*Sample, error) { return runSeq(e, n) }}
+			if bare != "" && !onPostgres(store) {
+				whole := benchmark{workload: "bare-seq", name: name, store: store, unit: "activities",
+					run: func(e *env) (*Sample, error) { return runBare(e, n, true) }}
+				p.add(whole)
+				b.whole = whole.id()
+			}
 			p.add(b)
 			if n > peerInFlight {
 				b.rounds = 1 // many do not come to an end in the time there is
@@ -234,7 +240,7 @@ func (b *benchmark) estimate(s sizes) time.Duration {
 		length += ofPeer
 	}
 	switch b.workload {
-	case "bare", "seq", "hello", "fanout", "payload", "nodes":
+	case "bare", "bare-seq", "seq", "hello", "fanout", "payload", "nodes":
 		length += s.Warm + s.Window
 		if b.peer != nil && n > 1 { // some do not get through what is in flight
 			length += s.WarmLimit / 2

@@ -118,7 +118,11 @@ func columns(workload string, rows []*Row) []column {
 		if name := ratioNames[workload]; name != "" {
 			all = append(all, column{name, spread("ratio")})
 		}
-		all = append(all, column{"of bare loop", spread("of_bare")}, column{"of best peer", spread("of_best_peer")})
+		all = append(all, column{"of bare loop", spread("of_bare")})
+		if workload == "seq" {
+			all = append(all, column{"of the same rows", spread("of_rows")})
+		}
+		all = append(all, column{"of best peer", spread("of_best_peer")})
 		times := "latency"
 		if workload == "timer" {
 			times = "late"
@@ -156,6 +160,10 @@ func describeWorkload(d *document, workload string, rows []*Row) {
 		d.paragraph("\"Slowest 100 ms\" is what was done in the slowest tenth of a second of the window, as a share of the average: a stall, of a " +
 			"checkpoint or of the machine, makes it small.")
 	}
+	if workload == "seq" {
+		d.paragraph("\"Of bare loop\" is by the loop that makes steps alone, \"of the same rows\" by the one (bare-seq) that writes what seq does: " +
+			"a birth, five steps and an end.")
+	}
 	if workload == "bare" {
 		for _, row := range rows {
 			if limit, ok := designLimits[row.ID]; ok && row.Summary["rate"].N > 0 {
@@ -175,7 +183,7 @@ func (row *Row) system() string {
 	switch {
 	case row.System != "":
 		return row.System
-	case row.Workload == "bare":
+	case row.Workload == "bare", row.Workload == "bare-seq":
 		return "–"
 	}
 	return "durango"

@@ -73,6 +73,7 @@ type Row struct {
 	Unit       string `json:"unit"`
 	Against    string `json:"against,omitempty"`
 	Bare       string `json:"bare,omitempty"`
+	Whole      string `json:"whole,omitempty"`
 	// Samples has one element for each round in which it ran, nil for one that
 	// failed.
 	Samples []*Sample `json:"samples"`
@@ -108,7 +109,7 @@ type Verdict struct {
 
 func newRow(b *benchmark) *Row {
 	r := &Row{ID: b.id(), Workload: b.workload, Name: b.name, Store: b.store, System: b.system(), Cannot: b.cannot,
-		Unit: b.unit, Against: b.against, Bare: b.bare, batch: b.batch}
+		Unit: b.unit, Against: b.against, Bare: b.bare, Whole: b.whole, batch: b.batch}
 	if b.store != "" {
 		r.Durability = durability(b.store)
 	}
@@ -131,6 +132,9 @@ func (r *Result) finish() {
 		}
 		if v := r.ratios(row, r.row(row.Bare)); len(v) > 0 {
 			row.Summary["of_bare"] = band(v)
+		}
+		if v := r.ratios(row, r.row(row.Whole)); len(v) > 0 {
+			row.Summary["of_rows"] = band(v)
 		}
 	}
 	for _, row := range r.Rows {
@@ -195,6 +199,8 @@ func (r *Result) judge(t *target, row *Row) Verdict {
 		values = r.ratios(row, r.row(row.Against))
 	case "of_bare":
 		values = r.ratios(row, r.row(row.Bare))
+	case "of_rows":
+		values = r.ratios(row, r.row(row.Whole))
 	}
 	if len(values) == 0 {
 		return v

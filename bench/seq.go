@@ -29,9 +29,12 @@ func countedNoop(done *atomic.Int64) durango.Registrable {
 	})
 }
 
-// seqFlow calls five activities one after another.
+// seqSteps is how many activities seq calls one after another.
+const seqSteps = 5
+
+// seqFlow calls them.
 var seqFlow = durango.DefineOrchestration("seq", func(ctx *durango.Context, s Step) (Step, error) {
-	for i := range 5 {
+	for i := range seqSteps {
 		var err error
 		s.N = i
 		if s, err = noop.Call(ctx, s); err != nil {
