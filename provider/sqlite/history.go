@@ -100,7 +100,9 @@ func readTurns(c *conn, e *entry, from int64, yield func(provider.Turn) bool) er
 // position of its last turn, before that of the stretch before it, or zero.
 func readStretch(c *conn, key provider.Key, from, before, end int64, turns []provider.Turn) ([]provider.Turn, error) {
 	if before != 0 && end-before <= denseEnough {
+		last := int64(0)
 		err := rows(c.query(qHistoryStretch, before, end, int64(key)), func(st *sqlite.Stmt) bool {
+			last = st.ColumnInt64(8)
 			if st.ColumnInt64(1) >= from {
 				turns = append(turns, scanTurn(st))
 			}
@@ -114,7 +116,7 @@ func readStretch(c *conn, key provider.Key, from, before, end int64, turns []pro
 				return turns, brokenOff(key, end)
 			}
 		}
-		if len(turns) == 0 {
+		if last != end {
 			return turns, brokenOff(key, end)
 		}
 		return turns, nil

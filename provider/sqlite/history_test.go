@@ -54,7 +54,7 @@ func TestHistoriesCloseTogetherAndFarApart(t *testing.T) {
 				}
 			}
 			c := raw(t, s)
-			for _, missing := range []string{"turn = 1", "turn = 70", "turn = 127", "turn = 128"} {
+			for _, missing := range []string{"turn = 1", "turn = 70", "turn = 127", "turn = 128", fmt.Sprint("turn = ", turns), fmt.Sprint("turn > ", turns-5)} {
 				one := fmt.Sprintf("history WHERE instance = %d AND %s", keys[0], missing)
 				must(t, sqlitex.ExecuteScript(c.Conn, "CREATE TEMP TABLE kept AS SELECT * FROM "+one+"; DELETE FROM "+one, nil))
 				_, err := s.Load(t.Context(), []provider.LoadRequest{{Key: keys[0], FromTurn: 1}})

@@ -184,7 +184,7 @@ SELECT instance, turn, prev, mark FROM history WHERE pos = ?
 SELECT instance, turn, execution, commit_id, time, deliveries, commands, events, prev FROM history WHERE pos = ?
 
 -- name: history_stretch
-SELECT instance, turn, execution, commit_id, time, deliveries, commands, events FROM history
+SELECT instance, turn, execution, commit_id, time, deliveries, commands, events, pos FROM history
 WHERE pos > ?1 AND pos <= ?2 AND instance = ?3
 
 -- name: history_delete
