@@ -20,10 +20,10 @@ var rest = flag.Duration("rest", 0, "how long each of five clients rests between
 // for as long as it is told to, and remembers what was acknowledged. What was
 // not it tries again, under the same IDs, as clients do.
 type load struct {
-	t        *testing.T
-	client   *durango.Client
-	book     *ledger
-	ctx      context.Context // ends when the test does
+	t      *testing.T
+	client *durango.Client
+	book   *ledger
+	ctx    context.Context // ends when the test does
 	// stale: for a moment a store may answer that knows less than another one did
 	// before. What is missing then is asked for again.
 	stale    bool
@@ -74,7 +74,8 @@ func (l *load) acknowledge(id, want string, wait func(context.Context) (string, 
 // until makes a call that can be repeated until it is acknowledged. It gives up
 // only on an error that repeating does not help, or when the test ends.
 func (l *load) until(id string, call func(context.Context) error) bool {
-	for {
+	const forgiven = time.Minute
+	for began := time.Now(); ; {
 		ctx, cancel := context.WithTimeout(l.ctx, 10*time.Second)
 		err := call(ctx)
 		cancel()
@@ -83,7 +84,7 @@ func (l *load) until(id string, call func(context.Context) error) bool {
 			return true
 		case l.ctx.Err() != nil:
 			return false
-		case l.stale && errors.Is(err, durango.ErrNotFound):
+		case l.stale && errors.Is(err, durango.ErrNotFound) && time.Since(began) < forgiven:
 		case errors.Is(err, durango.ErrNotFound), errors.Is(err, durango.ErrNotRunning), errors.Is(err, durango.ErrInvalid):
 			l.t.Errorf("%s: %v", id, err)
 			return false

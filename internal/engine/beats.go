@@ -67,5 +67,7 @@ func (t *task) news() []byte {
 func (t *task) again() {
 	t.ctx.mu.Lock()
 	defer t.ctx.mu.Unlock()
-	t.beats.fresh = true
+	if t.beats != nil {
+		t.beats.fresh = true
+	}
 }

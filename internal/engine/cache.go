@@ -10,9 +10,10 @@ func (e *Engine) heat(x *execution) {
 	if x.machine == nil {
 		return
 	}
-	x.hotBytes = int64(x.machine.Size())
+	bytes := int64(x.machine.Size())
 	e.mu.Lock()
 	e.coolLocked(x)
+	x.hotBytes = bytes
 	e.hot.add(x)
 	e.hotMem += x.hotBytes
 	var victims []*execution

@@ -136,8 +136,8 @@ func (x *execution) vacate() {
 		x.inbox = nil
 	}
 	s.trim()
-	clear(s.extra)
-	clear(s.started)
+	clear(s.extra[:cap(s.extra)])
+	clear(s.started[:cap(s.started)]) // some are taken out of it again before they begin
 	clear(s.refusals)
 	*s = turnScratch{
 		taken: s.taken, extra: s.extra[:0], events: s.events, started: s.started[:0], stopped: s.stopped[:0],
