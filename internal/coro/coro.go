@@ -164,7 +164,6 @@ func (c *Coro) survive() {
 
 // run is the sequence given to iter.Pull.
 func (c *Coro) run(yield func(struct{}) bool) {
-	grow(0)
 	c.yield = yield
 	c.self = Self()
 	if c.guard != nil {
@@ -179,18 +178,6 @@ func (c *Coro) run(yield func(struct{}) bool) {
 	}()
 	c.body()
 	c.returned = true
-}
-
-// room is what the stack of a coroutine begins with. A fresh one has two KiB,
-// and most bodies encode and decode something; to grow by and by, each time with
-// more frames to move, measured a twentieth of the time of a short orchestration.
-const room = 4 << 10
-
-//go:noinline
-func grow(n int) byte {
-	var b [room]byte
-	b[n] = 1
-	return b[room-1]
 }
 
 func (c *Coro) body() {
