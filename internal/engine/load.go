@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -389,11 +390,7 @@ func (e *Engine) recover(x *execution, l *provider.Loaded) {
 			return true
 		}
 		e.metrics.recovered.Add(1)
-		at := cmd.Time
-		if at == 0 {
-			at = now
-		}
-		row := newRow(cmd, at, x.taskPayload(cmd))
+		row := newRow(cmd, cmp.Or(cmd.Time, now), x.taskPayload(cmd))
 		row.Attempt, row.VisibleAt = 1, now
 		x.turn.extra = append(x.turn.extra, row)
 		return true

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/durango-go/durango/history"
@@ -10,13 +11,9 @@ import (
 // newTask makes a local task for a command that is about to be committed.
 func (e *Engine) newTask(x *execution, act *activity, cmd *history.Event, now int64) *task {
 	t := &task{act: act, x: x, node: x.node, engine: e, policy: cmd.Policy}
-	scheduled := cmd.Time
-	if scheduled == 0 {
-		scheduled = now
-	}
 	t.attempt = Attempt{
 		Key: x.key, Instance: x.id, Execution: x.generation, Command: cmd.Seq, Number: 1,
-		Name: cmd.Name, Input: cmd.Payload, Header: x.header, ScheduledAt: scheduled, Client: e.client, ctx: &t.ctx,
+		Name: cmd.Name, Input: cmd.Payload, Header: x.header, ScheduledAt: cmp.Or(cmd.Time, now), Client: e.client, ctx: &t.ctx,
 	}
 	t.ctx.attempt, t.attempt.task = &t.attempt, t
 	return t

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -291,11 +292,7 @@ func (e *Engine) judge(x *execution, d *delivery) (deliver bool, err error) {
 		if cmd.Seq != ev.Ref {
 			return true
 		}
-		at := cmd.Time
-		if at == 0 {
-			at = now
-		}
-		row := newRow(cmd, at, x.taskPayload(cmd))
+		row := newRow(cmd, cmp.Or(cmd.Time, now), x.taskPayload(cmd))
 		row.VisibleAt = now
 		row.Failure = past{Lost: 2, Crashes: max(0, min(x.fault.Count, ev.Seq)-1)}.note(cmd.Seq, ev.Failure)
 		x.turn.extra = append(x.turn.extra, row)
