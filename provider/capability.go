@@ -28,6 +28,8 @@ type Capabilities struct {
 	Examine bool
 	// Notes: ExtendTasks stores TaskBeat.Failure.
 	Notes bool
+	// Hasten: Message.Hasten is honored.
+	Hasten bool
 	// Blobs: the store is a BlobKeeper.
 	Blobs bool
 	// Pipeline: the store is a Pipeliner.
@@ -58,9 +60,11 @@ var capabilities = []Capability{
 		func(c *Capabilities) *bool { return &c.DetectsExit }, nil},
 	{"Examine", "Examiner", "'durango doctor' does not look into the store itself",
 		func(c *Capabilities) *bool { return &c.Examine }, is[Examiner]},
+	{"Hasten", "", "a request to cancel what waits for its delayed start takes effect when it starts",
+		func(c *Capabilities) *bool { return &c.Hasten }, nil},
 	{"Hold", "Holder", "Options.SuspendIncompatible fails",
 		func(c *Capabilities) *bool { return &c.Hold }, is[Holder]},
-	{"Inspect", "Inspector", "Status, Terminate, Check, what is quarantined, Fail of an activity, and the command line fail",
+	{"Inspect", "Inspector", "Status, Terminate, Check, what is quarantined, Fail and Heartbeat of an activity, and the command line fail",
 		func(c *Capabilities) *bool { return &c.Inspect }, is[Inspector]},
 	{"Notes", "", "an activity that ends the process of its worker is tried again and again",
 		func(c *Capabilities) *bool { return &c.Notes }, nil},

@@ -203,7 +203,7 @@ func TestNamesOfCapabilities(t *testing.T) {
 	if got := some.String() + "/" + none.String(); got != "Amend Watch/none" {
 		t.Errorf("got %s", got)
 	}
-	if got := strings.Join(some.Missing(), " "); got != "Blobs DetectsExit Examine Hold Inspect Notes Persistent Pipeline Shared" {
+	if got := strings.Join(some.Missing(), " "); got != "Blobs DetectsExit Examine Hasten Hold Inspect Notes Persistent Pipeline Shared" {
 		t.Errorf("got %s", got)
 	}
 }

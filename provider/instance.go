@@ -124,6 +124,16 @@ func (i *Instance) ComputeWakeAt(now int64) int64 {
 	return max(i.DueAt, i.NotBefore)
 }
 
+// Hasten ends the delay of an instance that has not begun, and reports whether
+// there was one. Backoff is none. WakeAt has to be computed anew.
+func (i *Instance) Hasten() bool {
+	if i.NextTurn != 1 || i.FailedAt != 0 || i.NotBefore == 0 {
+		return false
+	}
+	i.NotBefore = 0
+	return true
+}
+
 // Outcome is the state of an instance for those who wait for it.
 type Outcome struct {
 	Key     Key

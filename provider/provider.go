@@ -253,6 +253,9 @@ type Message struct {
 	// the message; for any other the message is silently dropped. It keeps what
 	// a parent sends to a child from an unrelated instance that has the ID.
 	IfParent Key
+	// Hasten lets the receiver begin at once if it waits for its delayed start;
+	// see Instance.Hasten. A store that lacks [Capabilities].Hasten ignores it.
+	Hasten bool
 	// Terminate ends the receiver instead of being delivered, with Payload as
 	// its outcome and Notify as the message to its parent; see
 	// Inspector.Terminate.

@@ -48,6 +48,9 @@ func (s *Store) send(now int64, m *provider.Message) provider.SendResult {
 		}
 		in.seen[m.ID] = true
 	}
+	if m.Hasten {
+		in.row.Hasten() // put computes WakeAt
+	}
 	in.refer(m.Blobs)
 	seq := in.put(now, provider.Mail{Execution: m.Execution, Command: m.Command, Payload: m.Payload})
 	return provider.SendResult{Key: key, Seq: seq, Owner: in.row.Owner}

@@ -21,6 +21,10 @@ type Store struct {
 	// MaxEventSize is the largest payload in bytes; zero means no limit. It
 	// must not change once the store is in use.
 	MaxEventSize int
+	// ClockOffset is by how much the store's clock is ahead of time.Now, as a
+	// server's is of those of its clients; negative: behind, zero: they agree.
+	// It must not change once the store is in use.
+	ClockOffset time.Duration
 
 	mu        sync.Mutex
 	closed    bool
@@ -64,7 +68,7 @@ func (s *Store) Describe(ctx context.Context) (provider.Description, error) {
 	defer s.mu.Unlock()
 	return provider.Description{
 		Name: "memory", Version: "1", Contract: provider.Supported,
-		Capabilities: provider.Capabilities{Inspect: true, Hold: true, Amend: true, Notes: true, Blobs: true},
+		Capabilities: provider.Capabilities{Inspect: true, Hasten: true, Hold: true, Amend: true, Notes: true, Blobs: true},
 		Durability:   "memory", MaxEventSize: s.MaxEventSize, Now: now,
 	}, nil
 }
@@ -94,7 +98,7 @@ func (s *Store) begin(ctx context.Context, op string) (now int64, err error) {
 		s.mu.Unlock()
 		return 0, fmt.Errorf("memory: %s: %w", op, provider.ErrClosed)
 	}
-	return time.Now().UnixNano(), nil
+	return time.Now().Add(s.ClockOffset).UnixNano(), nil
 }
 
 func (s *Store) tooLarge(payloads ...[]byte) bool {

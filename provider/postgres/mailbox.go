@@ -43,6 +43,9 @@ func (t *txn) send(m *provider.Message) provider.SendResult {
 	if m.ID != "" && !t.accept(e, m.ID) {
 		return provider.SendResult{Key: e.Key, Owner: e.Owner}
 	}
+	if m.Hasten && e.Hasten() { // put computes WakeAt
+		t.touch(e, changedState)
+	}
 	e.blobs = append(e.blobs, m.Blobs...)
 	seq := t.put(e, provider.Mail{Execution: m.Execution, Command: m.Command, Payload: m.Payload})
 	return provider.SendResult{Key: e.Key, Seq: seq, Owner: e.Owner}

@@ -358,7 +358,7 @@ func (s *Store) checkEncoding(ctx context.Context) error {
 func (s *Store) Describe(ctx context.Context) (provider.Description, error) {
 	d := provider.Description{
 		Name: "postgres", Version: s.version, Contract: provider.Supported,
-		Capabilities: provider.Capabilities{Shared: true, Persistent: true, Watch: !s.options.NoListen, Inspect: true, Hold: true, Amend: true, Examine: true, Notes: true, Blobs: true},
+		Capabilities: provider.Capabilities{Shared: true, Persistent: true, Watch: !s.options.NoListen, Inspect: true, Hasten: true, Hold: true, Amend: true, Examine: true, Notes: true, Blobs: true},
 		Durability:   "synchronous_commit=" + s.synced, MaxEventSize: maxEventSize,
 	}
 	err := s.read(ctx, "describe", func(run func(*trip) error) error {

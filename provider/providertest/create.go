@@ -147,6 +147,56 @@ var createCases = []testCase{
 		h.same("claimed", len(h.claim(node, 10).Claimed), 0)
 		h.same("mail", h.letters(n.Key), []string{"start a", "early"})
 	}},
+	{"AMessageMayHastenADelayedStart", func(h *harness) {
+		h.need(h.caps.Hasten, "Hasten")
+		node := h.join()
+		hasten := func(to provider.Key, id string) provider.Message {
+			return provider.Message{To: provider.Target{Key: to}, ID: id, Payload: []byte("at once"), Hasten: true}
+		}
+		delayed := func(id string) provider.NewInstance {
+			n := draft(id)
+			n.NotBefore = h.now() + hour
+			return n
+		}
+		claims := func(what string, want ...provider.Key) {
+			h.same(what, keysOf(h.claim(node, 10).Claimed), append([]provider.Key{}, want...))
+		}
+		a, b, c := delayed("a"), delayed("b"), delayed("c")
+		h.create(0, a)
+		h.create(0, b)
+		h.create(0, c)
+		// A duplicate is no message, nor is what is not the parent's.
+		h.post(c.Key, "early")
+		m := hasten(a.Key, "")
+		m.IfParent = 77
+		h.send(m)
+		claims("nobody")
+
+		h.send(hasten(a.Key, "x"))
+		row := h.row(a.Key)
+		h.same("not before", row.NotBefore, int64(0))
+		claims("the one that was hastened", a.Key)
+		h.same("mail", h.letters(a.Key), []string{"start a", "at once"})
+
+		// Backoff stays: of a turn that failed, and of one that is not the first.
+		later := h.now() + hour
+		failed := h.failure(a.Key, "a bug", later)
+		h.apply(node, failed)
+		h.send(hasten(a.Key, "y"))
+		h.same("not before", h.row(a.Key).NotBefore, later)
+		claims("nobody in backoff")
+
+		// In a commit, also to one that cannot run now.
+		h.ok(h.Suspend(h.ctx, provider.Target{Key: b.Key}), "suspend")
+		turn := h.turn(h.owned(node, "sender"))
+		turn.Messages = []provider.Message{hasten(b.Key, "")}
+		h.apply(node, turn)
+		h.same("not before", h.row(b.Key).NotBefore, int64(0))
+		claims("nobody that is suspended")
+		h.ok(h.Resume(h.ctx, provider.Target{Key: b.Key}), "resume")
+		claims("the one that was resumed", b.Key)
+		h.same("the other", h.row(c.Key).NotBefore, c.NotBefore)
+	}},
 	{"TheParentLinkIsKept", func(h *harness) {
 		n := draft("child")
 		n.Parent = provider.ParentLink{Key: 77, ID: "parent", Execution: 3, Command: 12}

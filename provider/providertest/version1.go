@@ -2,6 +2,7 @@ package providertest
 
 import (
 	"context"
+	"slices"
 
 	"github.com/durango-go/durango/provider"
 )
@@ -46,7 +47,7 @@ func (v *version1) Create(ctx context.Context, node provider.NodeKey, batch []pr
 }
 
 func (v *version1) Send(ctx context.Context, batch []provider.Message) ([]provider.SendResult, error) {
-	return v.p.Send(ctx, batch)
+	return v.p.Send(ctx, unhastened(batch))
 }
 
 func (v *version1) Claim(ctx context.Context, req provider.ClaimRequest) (provider.ClaimReply, error) {
@@ -58,7 +59,20 @@ func (v *version1) Load(ctx context.Context, batch []provider.LoadRequest) ([]pr
 }
 
 func (v *version1) Commit(ctx context.Context, node provider.NodeKey, batch []provider.Commit) ([]provider.CommitResult, error) {
+	batch = slices.Clone(batch)
+	for i := range batch {
+		batch[i].Messages = unhastened(batch[i].Messages)
+	}
 	return v.p.Commit(ctx, node, batch)
+}
+
+// unhastened are messages as version 1 had them.
+func unhastened(batch []provider.Message) []provider.Message {
+	batch = slices.Clone(batch)
+	for i := range batch {
+		batch[i].Hasten = false
+	}
+	return batch
 }
 
 func (v *version1) Definitions(ctx context.Context) ([]provider.Definition, error) {

@@ -47,6 +47,9 @@ func (w *writer) send(m *provider.Message) (provider.SendResult, error) {
 			return provider.SendResult{Key: e.Key, Owner: e.Owner}, err
 		}
 	}
+	if m.Hasten && e.Hasten() { // put computes WakeAt
+		w.touch(e, changedState)
+	}
 	if err := w.refer(e, m.Blobs); err != nil {
 		return provider.SendResult{}, err
 	}

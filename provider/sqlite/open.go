@@ -302,12 +302,12 @@ func (s *Store) Describe(ctx context.Context) (provider.Description, error) {
 	}
 	d := provider.Description{
 		Name: "sqlite", Version: sqlite.Version, Contract: provider.Supported,
-		Capabilities: provider.Capabilities{Shared: true, Persistent: true, Watch: true, DetectsExit: true, Inspect: true, Hold: true, Amend: true, Examine: true, Notes: true, Pipeline: true, Blobs: true},
+		Capabilities: provider.Capabilities{Shared: true, Persistent: true, Watch: true, DetectsExit: true, Inspect: true, Hasten: true, Hold: true, Amend: true, Examine: true, Notes: true, Pipeline: true, Blobs: true},
 		Durability:   "FULL", MaxEventSize: maxEventSize, Now: now(),
 	}
 	switch {
 	case s.file == "":
-		d.Capabilities = provider.Capabilities{Inspect: true, Hold: true, Amend: true, Examine: true, Notes: true, Pipeline: true, Blobs: true}
+		d.Capabilities = provider.Capabilities{Inspect: true, Hasten: true, Hold: true, Amend: true, Examine: true, Notes: true, Pipeline: true, Blobs: true}
 		d.Durability = "memory"
 	case s.options.Synchronous == Normal:
 		d.Durability = "NORMAL"
