@@ -3,6 +3,7 @@ package sqlite
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"zombiezen.com/go/sqlite"
 
@@ -58,37 +59,101 @@ func readLink(c *conn, key provider.Key, pos int64) (l link, err error) {
 	return l, err
 }
 
+// marks knows where the marks are of histories that are being read page by
+// page, so that not every page walks to them from the end. Positions stay right
+// as long as there is an instance with the key.
+type marks struct {
+	mu sync.Mutex
+	of map[provider.Key][]int64
+}
+
+// maxMarks bounds how many histories are known: those that nobody reads to the
+// end any more make room for others.
+const maxMarks = 64
+
+// take returns the positions known, which are the caller's from then on.
+func (m *marks) take(key provider.Key) []int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	positions := m.of[key]
+	delete(m.of, key)
+	return positions
+}
+
+func (m *marks) keep(key provider.Key, positions []int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.of) >= maxMarks {
+		for other := range m.of {
+			delete(m.of, other)
+			break
+		}
+	}
+	if m.of == nil {
+		m.of = map[provider.Key][]int64{}
+	}
+	m.of[key] = positions
+}
+
+// findMarks returns the positions of the turns whose numbers are multiples of
+// markEvery, in order. Those before the stretch numbered first, counted from
+// zero, may be zero, except the one that it begins behind. known is what an
+// earlier call returned for the same history, or nil.
+func findMarks(c *conn, e *entry, first int, known []int64) ([]int64, error) {
+	n, lowest := int((e.NextTurn-1)/markEvery), max(first-1, 0)
+	positions := make([]int64, n, n+1) // and room for the last turn
+	copy(positions, known)
+	at := e.mark
+	for i := n - 1; i >= lowest; i-- {
+		if positions[i] == 0 {
+			positions[i] = at
+		}
+		if i == lowest || positions[i-1] != 0 {
+			continue
+		}
+		l, err := readLink(c, e.Key, positions[i])
+		if err != nil {
+			return nil, err
+		}
+		if l.turn != int64(i+1)*markEvery {
+			return nil, brokenOff(e.Key, positions[i])
+		}
+		at = l.mark
+	}
+	return positions, nil
+}
+
 // readTurns passes the turns from number from on, in order, to yield, until it
 // returns false. e must be of the same snapshot. Every turn is read once: the
 // marks lead to the ends of stretches of markEvery turns. A stretch whose turns
 // lie close together is read as a part of the table, any other from its end to
 // its beginning.
-func readTurns(c *conn, e *entry, from int64, yield func(provider.Turn) bool) error {
+func (s *Store) readTurns(c *conn, e *entry, from int64, yield func(provider.Turn) bool) error {
 	from = max(from, 1)
 	if from >= e.NextTurn {
 		return nil
 	}
-	ends := []int64{e.last} // of stretches, the last first
-	mark := e.mark
-	for turn := (e.NextTurn - 1) / markEvery * markEvery; mark != 0 && turn >= from; turn -= markEvery {
-		if mark != e.last {
-			ends = append(ends, mark)
-		}
-		l, err := readLink(c, e.Key, mark)
-		if err != nil {
-			return err
-		}
-		mark = l.mark
+	first := int((from - 1) / markEvery) // the stretch that from is in
+	ends, err := findMarks(c, e, first, s.marks.take(e.Key))
+	if err != nil {
+		return err
 	}
-	ends = append(ends, mark) // of the stretch before the first that is read; zero: there is none
+	n := len(ends)
+	if e.last != e.mark {
+		ends = append(ends, e.last)
+	}
 	var stretch []provider.Turn
-	for i := len(ends) - 2; i >= 0; i-- {
-		var err error
-		if stretch, err = readStretch(c, e.Key, from, ends[i+1], ends[i], stretch[:0]); err != nil {
+	for i := first; i < len(ends); i++ {
+		before := int64(0)
+		if i > 0 {
+			before = ends[i-1]
+		}
+		if stretch, err = readStretch(c, e.Key, from, before, ends[i], stretch[:0]); err != nil {
 			return err
 		}
 		for k := range stretch {
 			if !yield(stretch[k]) {
+				s.marks.keep(e.Key, ends[:n])
 				return nil
 			}
 		}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -65,5 +66,51 @@ func TestHistoriesCloseTogetherAndFarApart(t *testing.T) {
 				must(t, load(1).Err)
 			}
 		})
+	}
+}
+
+// The pages of a history may be read in any order while it grows, and one
+// after another without walking to each from the end.
+func TestPagesOfAHistoryThatGrows(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "history.db"))
+	must(t, err)
+	defer s.Close()
+	node := join(t, s)
+	key := create(t, s, node, "looked at")
+	turns := int64(0)
+	grow := func(n int64) {
+		for ; n > 0; n-- {
+			turns++
+			results, err := s.Commit(t.Context(), node, []provider.Commit{turn(key, turns)})
+			must(t, err)
+			must(t, results[0].Err)
+		}
+	}
+	page := func(from int64) (statements int64) {
+		before := s.Counters().ReadStatements
+		l, err := s.Load(t.Context(), []provider.LoadRequest{{Key: key, FromTurn: from, MaxTurns: 10}})
+		must(t, err)
+		must(t, l[0].Err)
+		if n, want := len(l[0].Turns), min(10, int(turns-from+1)); n != want || l[0].MoreTurns != (from+10 <= turns) {
+			t.Fatalf("from %d of %d: %d turns, more: %t", from, turns, n, l[0].MoreTurns)
+		}
+		for i, got := range l[0].Turns {
+			if got.Number != from+int64(i) {
+				t.Fatalf("from %d of %d: turn %d at %d", from, turns, got.Number, i)
+			}
+		}
+		return s.Counters().ReadStatements - before
+	}
+	grow(10*markEvery + 1)
+	page(1)
+	for from := int64(markEvery + 1); from <= turns; from += 10 { // the first stretch is read turn by turn
+		if n := page(from); n > 5 {
+			t.Errorf("%d statements for the page from %d", n, from)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		grow(random.Int64N(3))
+		page(1 + random.Int64N(turns))
 	}
 }

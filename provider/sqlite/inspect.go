@@ -165,7 +165,7 @@ func (s *Store) Turns(ctx context.Context, k provider.Key, from int64, limit int
 		if err != nil || e == nil {
 			return err
 		}
-		return readTurns(c, e, from, func(t provider.Turn) bool {
+		return s.readTurns(c, e, from, func(t provider.Turn) bool {
 			turns = append(turns, t)
 			return limit <= 0 || len(turns) < limit
 		})

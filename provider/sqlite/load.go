@@ -53,7 +53,7 @@ func (s *Store) load(c *conn, req *provider.LoadRequest) (l provider.Loaded, err
 	}
 	l.Instance = in
 	b := bounds{maxBytes: cmp.Or(req.MaxBytes, defaultLoadBytes)}
-	if err := loadTurns(c, e, req, &b, &l); err != nil {
+	if err := s.loadTurns(c, e, req, &b, &l); err != nil {
 		return l, err
 	}
 	if e.tasks > 0 {
@@ -71,8 +71,8 @@ func (s *Store) load(c *conn, req *provider.LoadRequest) (l provider.Loaded, err
 	return l, err
 }
 
-func loadTurns(c *conn, e *entry, req *provider.LoadRequest, b *bounds, l *provider.Loaded) error {
-	return readTurns(c, e, cmp.Or(req.FromTurn, e.HistoryFrom), func(t provider.Turn) bool {
+func (s *Store) loadTurns(c *conn, e *entry, req *provider.LoadRequest, b *bounds, l *provider.Loaded) error {
+	return s.readTurns(c, e, cmp.Or(req.FromTurn, e.HistoryFrom), func(t provider.Turn) bool {
 		if !b.admit(len(l.Turns), req.MaxTurns, len(t.Events)) {
 			l.MoreTurns = true
 			return false

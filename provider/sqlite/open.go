@@ -128,6 +128,7 @@ type Store struct {
 	readers *pool // nil in memory, where the writer's connection also reads
 	defs    *dictionary
 	kinds   *dictionary
+	marks   marks
 	// schemaVersion is that of the schema when it was opened.
 	schemaVersion int
 	locks         nodeLocks
