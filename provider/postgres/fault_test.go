@@ -243,9 +243,7 @@ func TestLockTimeout(t *testing.T) {
 	execute(t, holder, in(s, "SELECT 1 FROM schema.instances WHERE key = $1 FOR UPDATE"), int64(key))
 	err := commit(t, s, node, turn(key, 1))
 	assert.True(t, errors.Is(err, provider.ErrTransient), "%v", err)
-	// Neither a claim nor a burial waits for such a row.
-	_, err = s.Claim(t.Context(), provider.ClaimRequest{Node: node, Limit: 10, Definitions: []provider.Definition{{Name: "flow", Version: "1"}}})
-	must(t, err)
+	// A burial does not wait for such a row.
 	result, err := s.Bury(t.Context(), provider.Burial{Node: node, Force: true})
 	must(t, err)
 	assert.Equal(t, result, provider.BuryResult{})
@@ -253,6 +251,46 @@ func TestLockTimeout(t *testing.T) {
 	result, err = s.Bury(t.Context(), provider.Burial{Node: node, Force: true})
 	must(t, err)
 	assert.Equal(t, result, provider.BuryResult{Instances: 1, Done: true})
+}
+
+// "Never block in a claim": what somebody else has locked is passed over, and
+// the rest is claimed.
+func TestClaimsPassOverLockedRows(t *testing.T) {
+	s := open(t, Options{LockTimeout: 50 * time.Millisecond})
+	node := join(t, s)
+	locked, free := create(t, s, 0, "locked"), create(t, s, 0, "free")
+	holder := raw(t)
+	execute(t, holder, "BEGIN")
+	execute(t, holder, in(s, "SELECT 1 FROM schema.instances WHERE key = $1 FOR UPDATE"), int64(locked))
+	claim := provider.ClaimRequest{Node: node, Limit: 10, Definitions: []provider.Definition{{Name: "flow", Version: "1"}}}
+	claimed := func() (keys []provider.Key) {
+		reply, err := s.Claim(t.Context(), claim)
+		must(t, err)
+		for i := range reply.Claimed {
+			keys = append(keys, reply.Claimed[i].Key)
+		}
+		return keys
+	}
+	assert.Equal(t, claimed(), []provider.Key{free})
+	execute(t, holder, "ROLLBACK")
+	assert.Equal(t, claimed(), []provider.Key{locked})
+
+	c := turn(free, 1)
+	c.Tasks = []provider.NewTask{{Command: 1, Name: "charge"}, {Command: 2, Name: "charge"}}
+	must(t, commit(t, s, node, c))
+	execute(t, holder, "BEGIN")
+	execute(t, holder, in(s, "SELECT 1 FROM schema.tasks WHERE key = $1 AND command = 1 FOR UPDATE"), int64(free))
+	tasks := func() (commands []int64) {
+		reply, err := s.ClaimTasks(t.Context(), provider.TaskClaim{Node: node, Limit: 10, Filters: []provider.TaskFilter{{Name: "charge"}}})
+		must(t, err)
+		for i := range reply.Tasks {
+			commands = append(commands, reply.Tasks[i].Command)
+		}
+		return commands
+	}
+	assert.Equal(t, tasks(), []int64{2})
+	execute(t, holder, "ROLLBACK")
+	assert.Equal(t, tasks(), []int64{1})
 }
 
 // A node that stops between the two trips does not keep its rows locked.
