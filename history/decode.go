@@ -62,7 +62,7 @@ func (d *decoder) turn() (deliveries, commands []Event, err error) {
 	}
 	// The counts are not believed beyond what an honest turn of usual size
 	// needs: what lies then fails before it has cost much memory.
-	events := make([]Event, min(nd+nc, trusted))
+	events := d.room(min(nd+nc, trusted))
 	for i := range nd + nc {
 		if i == len(events) {
 			events = append(events, make([]Event, min(nd+nc-i, i))...)
@@ -88,6 +88,19 @@ func (d *decoder) turn() (deliveries, commands []Event, err error) {
 	return deliveries, commands, nil
 }
 
+// room returns n zero events. What one decoder reads shares larger and larger
+// allocations, so that the events of a long history are not one by one the
+// collector's.
+func (d *decoder) room(n int) []Event {
+	if n > len(d.spare) {
+		d.spare = make([]Event, max(n, min(2*d.last, maxSpare)))
+		d.last = len(d.spare)
+	}
+	events := d.spare[:n:n]
+	d.spare = d.spare[n:]
+	return events
+}
+
 func (d *decoder) message() (Event, error) {
 	d.version()
 	var e Event
@@ -99,10 +112,12 @@ func (d *decoder) message() (Event, error) {
 }
 
 // minEvent is the least an event takes: its kind and its mask. trusted is how
-// many events are allocated on the word of the input.
+// many events are allocated on the word of the input, maxSpare how many for turns
+// that may not come.
 const (
 	minEvent = 2
 	trusted  = 256
+	maxSpare = 64
 )
 
 // decoder keeps the first error and reads zeros after it.
@@ -112,6 +127,8 @@ type decoder struct {
 	err    error
 	names  [16]string // by hash; names repeat, and few are in use at a time
 	policy *Policy    // the last one read
+	spare  []Event
+	last   int // how many were allocated at once
 }
 
 func (d *decoder) fail(err error) {
