@@ -11,6 +11,11 @@ import (
 // begins: they were sent before, to the execution that went on as this one or
 // with the start, and whoever looks without waiting has to find them.
 func (m *Machine) deliver(events []history.Event) {
+	if cancel := m.unbegun(events); cancel != nil {
+		m.started, m.start = true, events[0]
+		m.cancelScope(&m.root, cancel.Text, false)
+		m.final = &history.Event{Kind: history.Canceled, Text: cancel.Text}
+	}
 	starting := len(events) > 0 && events[0].Kind == history.Started
 	for i := range events {
 		if m.err != nil {
@@ -27,6 +32,26 @@ func (m *Machine) deliver(events []history.Event) {
 			m.run()
 		}
 	}
+}
+
+// unbegun returns the request to cancel that ends an instance before it has
+// begun: it came before the first turn of all, so that there is nothing to clean
+// up, and the code does not run. A recorded turn in which the code ran and did
+// more than to end is none.
+func (m *Machine) unbegun(events []history.Event) *history.Event {
+	if m.started || events[0].Seq > 1 || m.replaying && (len(m.recorded) != 1 || m.recorded[0].Kind != history.Canceled) {
+		return nil
+	}
+	var cancel *history.Event
+	for i := range events {
+		switch e := &events[i]; {
+		case e.Kind == history.CancelRequested && cancel == nil:
+			cancel = e
+		case e.Kind == history.UpdateRequested && m.replaying:
+			return nil // the code ran, and accepted it
+		}
+	}
+	return cancel
 }
 
 // accept applies one event to the state. What is not accepted changes
@@ -53,6 +78,9 @@ func (m *Machine) accept(e *history.Event) {
 	case history.SignalReceived:
 		m.queue(e.Name).push(e)
 	case history.CancelRequested:
+		if m.continuing {
+			m.late = append(m.late, *e)
+		}
 		m.cancelScope(&m.root, e.Text, false)
 	default:
 		if o := m.answered(e); o != nil {

@@ -71,6 +71,9 @@ type Machine struct {
 	taken   *history.Event  // the signal returned last
 	late    []history.Event // requests to cancel, and updates, that came behind the end
 
+	continuing bool // the code is going to end with ContinuedAsNew
+	soon       bool // the code has asked EndsWith and need not wait for the end
+
 	values   map[string][]byte
 	patches  map[string]bool // the answers given
 	handlers map[string]*handler
@@ -186,6 +189,29 @@ func (m *Machine) finish() {
 	}
 }
 
+// Continue says that the code is going to end with ContinuedAsNew: a request to
+// cancel that comes before it does is one for the next execution too.
+func (m *Machine) Continue() {
+	m.enter()
+	m.continuing = true
+}
+
+// EndsWith reports whether the history being replayed ends the execution here,
+// with a command of kind k. If so the code may end at once, though it was
+// recorded to end behind other deliveries of the turn.
+func (m *Machine) EndsWith(k history.Kind) bool {
+	m.look()
+	if !m.replaying {
+		return false
+	}
+	i := m.next
+	for i < len(m.recorded) && m.recorded[i].Kind == history.PatchMarked {
+		i++
+	}
+	m.soon = i < len(m.recorded) && m.recorded[i].Kind == k
+	return m.soon
+}
+
 // Final returns the terminal command, or nil while the execution goes on.
 func (m *Machine) Final() *history.Event {
 	if m.err != nil {
@@ -240,7 +266,18 @@ func (m *Machine) fail(err error) {
 }
 
 func (m *Machine) noticeMisuse() {
-	if where, ok := m.guard.Offense(); ok {
-		m.fail(&MisuseError{What: "used from a goroutine that is not its coroutine", At: where})
+	if err := m.Misused(); err != nil {
+		m.fail(err)
 	}
+}
+
+// Misused returns a *MisuseError if a goroutine that is not the running coroutine
+// has used the machine, or nil. Unlike all else it may be called at any time, by
+// anyone: a turn that waits for such a goroutine never comes to the end at which
+// it would fail.
+func (m *Machine) Misused() error {
+	if where, ok := m.guard.Offense(); ok {
+		return &MisuseError{What: "used from a goroutine that is not its coroutine", At: where}
+	}
+	return nil
 }

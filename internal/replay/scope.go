@@ -104,6 +104,20 @@ func (s *Scope) Cancel(reason string) {
 	}
 }
 
+// Withdraw cancels the scope, or who stands in for it, unless it is detached:
+// what the code wanted out of reach is not reached by an end either.
+func (s *Scope) Withdraw(reason string) {
+	s.m.enter()
+	s = s.live()
+	top := s
+	for top.parent != nil {
+		top = top.parent
+	}
+	if top == &s.m.root {
+		s.Cancel(reason)
+	}
+}
+
 // Close gives the scope up to its parent: what is open in it, the scopes below
 // it and those who wait for it go on in the parent's care, and from then on the
 // parent stands in for it.

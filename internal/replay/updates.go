@@ -60,6 +60,8 @@ func (m *Machine) request(i int, e *history.Event) {
 	case m.final != nil && m.final.Kind == history.ContinuedAsNew:
 		m.late = append(m.late, *e) // the next execution judges it
 		return
+	case m.replaying && m.final != nil && m.soon:
+		return // its handler has emitted nothing by the end
 	case m.replaying:
 		if h == nil || m.final != nil {
 			if m.trace != nil {
