@@ -36,9 +36,17 @@ func (a Activity[In, Out]) With(o CallOptions) Activity[In, Out] {
 	return Activity[In, Out]{a.d.with(o)}
 }
 
-// Bind names the function that runs the activity. It gets a plain
-// context.Context, which ends at the attempt's deadline and when the activity
-// is canceled, may do anything, and runs at least once.
+// Bind names the function that runs the activity. It may do anything, and runs
+// at least once. It gets a plain context.Context, which ends when the result of
+// the attempt does not count any more; [context.Cause] says why:
+//
+//	ErrCanceled    the orchestration canceled the activity, or has ended; or it
+//	               was completed from outside: there is no other attempt
+//	ErrTimeout     the attempt's time is over, or it was silent for too long; the
+//	               policy decides about another
+//	ErrDraining    the node shuts down: the attempt begins again on the next
+//	ErrWorkerLost  the node has lost it, as when it was declared dead or somebody
+//	               has stopped the instance: another attempt may be under way
 func (a Activity[In, Out]) Bind(fn func(context.Context, In) (Out, error)) BoundActivity[In, Out] {
 	return BoundActivity[In, Out]{Activity: a, fn: fn}
 }

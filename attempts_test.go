@@ -33,7 +33,7 @@ func TestNobodyTakesIt(t *testing.T) {
 		o := caller(lonely.With(c.opts))
 		durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
 			begun := time.Now()
-			_, err := durangotest.Start(e, o.Orchestration, "i", 1).Wait(e.Context())
+			_, err := durangotest.Start(e, o, "i", 1).Wait(e.Context())
 			assert.ErrorIs(t, err, c.want, c.name)
 			took := time.Since(begun)
 			assert.True(t, took >= c.within && took < c.within+10*time.Second, "%s took %s", c.name, took)
@@ -60,7 +60,7 @@ func TestRetryAfter(t *testing.T) {
 	})
 	o := caller(busy.With(durango.CallOptions{Retry: &durango.RetryPolicy{MaxAttempts: 3, Initial: time.Second, Backoff: durango.Fixed}}))
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
-		assert.Equal(t, durangotest.Wait(e, durangotest.Start(e, o.Orchestration, "i", 7)), 7)
+		assert.Equal(t, durangotest.Wait(e, durangotest.Start(e, o, "i", 7)), 7)
 		first, second := at[1].Sub(at[0]), at[2].Sub(at[1])
 		assert.True(t, first >= time.Hour && first < time.Hour+time.Minute, "the first pause is %s", first)
 		assert.True(t, second >= time.Second && second < time.Minute, "the second pause is %s", second)
@@ -90,12 +90,12 @@ func TestHeartbeats(t *testing.T) {
 	policy := durango.CallOptions{Heartbeat: 30 * time.Second, Retry: &durango.RetryPolicy{MaxAttempts: 10, Initial: time.Second}}
 	o := caller(work.With(policy))
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
-		assert.Equal(t, durangotest.Wait(e, durangotest.Start(e, o.Orchestration, "i", 10)), 4)
+		assert.Equal(t, durangotest.Wait(e, durangotest.Start(e, o, "i", 10)), 4)
 	}, o, work)
 
 	once := caller(work.With(durango.CallOptions{Heartbeat: 30 * time.Second}))
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
-		_, err := durangotest.Start(e, once.Orchestration, "i", 10).Wait(e.Context())
+		_, err := durangotest.Start(e, once, "i", 10).Wait(e.Context())
 		assert.ErrorIs(t, err, durango.ErrTimeout)
 		var failed *durango.Error
 		assert.True(t, errors.As(err, &failed) && failed.Type == "heartbeat", "got %+v", failed)
@@ -112,7 +112,7 @@ func TestHeartbeats(t *testing.T) {
 	})
 	moved := caller(slow.With(policy))
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
-		run := durangotest.Start(e, moved.Orchestration, "i", 10)
+		run := durangotest.Start(e, moved, "i", 10)
 		time.Sleep(27 * time.Second)
 		e.Replace() // the node stops, another begins
 		from := durangotest.Wait(e, run)
@@ -150,7 +150,7 @@ func TestCompleteLater(t *testing.T) {
 	})
 	ask := func(e *durangotest.Env, name string) (*durango.Run[string], string) {
 		tokens.Delete(name)
-		run := durangotest.Start(e, o.Orchestration, name, name)
+		run := durangotest.Start(e, o, name, name)
 		for {
 			if token, ok := tokens.Load(name); ok {
 				return run, token.(string)
@@ -163,6 +163,9 @@ func TestCompleteLater(t *testing.T) {
 		run, token := ask(e, "held")
 		time.Sleep(30 * time.Minute)
 		e.Replace() // the node that asked is gone
+		err := durango.NewActivity[int, int]("other").Complete(ctx, c, token, 3)
+		assert.ErrorIs(t, err, durango.ErrInvalid)
+		assert.Contains(t, err.Error(), `"other"`)
 		assert.NoError(t, c.Complete(ctx, token, "yes"))
 		assert.Equal(t, durangotest.Wait(e, run), "yes")
 		assert.ErrorIs(t, c.Complete(ctx, token, "no"), durango.ErrNotRunning)
@@ -176,7 +179,7 @@ func TestCompleteLater(t *testing.T) {
 		assert.True(t, ok && second != token, "no second attempt")
 		assert.ErrorIs(t, c.Complete(ctx, token, "old"), durango.ErrNotRunning)
 		assert.NoError(t, c.Fail(ctx, second.(string), errors.New("no more")))
-		_, err := run.Wait(ctx)
+		_, err = run.Wait(ctx)
 		assert.True(t, err != nil && err.Error() == "no more", "got %v", err)
 
 		run, _ = ask(e, "forgotten")
@@ -207,7 +210,7 @@ func TestCompleteLater(t *testing.T) {
 	for _, o := range []durango.BoundOrchestration[string, string]{o, caller(asking.Activity)} {
 		durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
 			tokens.Delete("crash")
-			run := durangotest.Start(e, o.Orchestration, "crash", "crash")
+			run := durangotest.Start(e, o, "crash", "crash")
 			for {
 				time.Sleep(time.Second)
 				token, ok := tokens.Load("crash")
@@ -247,7 +250,7 @@ func TestMaxPerSecond(t *testing.T) {
 		return n, err
 	})
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
-		durangotest.Wait(e, durangotest.Start(e, o.Orchestration, "i", 20))
+		durangotest.Wait(e, durangotest.Start(e, o, "i", 20))
 		assert.Equal(t, len(at), 20)
 		took := at[19].Sub(at[0])
 		assert.True(t, took >= 8*time.Second && took < 20*time.Second, "20 with 2 per second took %s", took)

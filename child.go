@@ -32,9 +32,16 @@ func (o Orchestration[In, Out]) Go(ctx *Context, in In) *Future[Out] {
 // StartFrom starts an instance that has no parent from an orchestration; it
 // begins with the commit of the turn, and outlives the one that started it.
 // err is about the call itself. refused is a future that fails with
-// [ErrAlreadyExists] if the ID is taken, and otherwise never becomes ready.
+// [ErrAlreadyExists] if the ID is taken, unless the handle says [Reuse], and
+// otherwise never becomes ready.
 func (o Orchestration[In, Out]) StartFrom(ctx *Context, id string, in In) (refused *Future[None], err error) {
+	if id == "" {
+		id = o.d.or().opts.ID
+	}
 	e, err := o.childEvent(ctx.x, &in)
+	if err == nil && o.d.opts.IfExists > Reuse {
+		err = invalid("orchestration option", "IfExists", "an orchestration starts nothing in another's place; only Fail and Reuse")
+	}
 	if err == nil {
 		err = checkID(id)
 	}
@@ -48,10 +55,18 @@ func (o Orchestration[In, Out]) StartFrom(ctx *Context, id string, in In) (refus
 		return nil, fmt.Errorf("start orchestration %q: %w", o.Name(), err)
 	}
 	e.Target, e.Detached, e.Close = id, true, history.CloseAbandon
-	return &Future[None]{src: ctx.scope.Emit(e), d: o.d}, nil
+	op := ctx.scope.Emit(e)
+	if o.d.opts.IfExists == Reuse && !op.Canceled() {
+		return &Future[None]{src: ctx.x.m.NewGate()}, nil
+	}
+	return &Future[None]{src: op, d: o.d}, nil
 }
 
 func (o Orchestration[In, Out]) child(ctx *Context, in *In) (*replay.Op, error) {
+	if d := o.d.or(); d.problem == nil && d.opts.IfExists != Fail {
+		return nil, fmt.Errorf("call orchestration %q: %w", o.Name(),
+			invalid("orchestration option", "IfExists", "it is for the starts of clients: a child is its parent's alone"))
+	}
 	e, err := o.childEvent(ctx.x, in)
 	if err == nil {
 		if e.Target = o.d.opts.ID; e.Target == "" {
@@ -70,9 +85,6 @@ func (o Orchestration[In, Out]) child(ctx *Context, in *In) (*replay.Op, error) 
 
 func (o Orchestration[In, Out]) childEvent(x *execution, in *In) (history.Event, error) {
 	d := o.d.or()
-	if d.problem == nil && d.opts.IfExists != Fail {
-		return history.Event{}, invalid("orchestration option", "IfExists", "a child cannot be somebody else's instance")
-	}
 	if err := d.startable(); err != nil {
 		return history.Event{}, err
 	}
@@ -82,10 +94,7 @@ func (o Orchestration[In, Out]) childEvent(x *execution, in *In) (history.Event,
 	}
 	e := history.Event{
 		Kind: history.ChildStarted, Name: d.name, Version: d.opts.Version, Payload: payload, Blobs: blobs,
-		Close: history.ClosePolicy(d.opts.OnParentClose),
-	}
-	if at := d.opts.StartAt; !at.IsZero() {
-		e.Time = at.UnixNano()
+		Close: history.ClosePolicy(d.opts.OnParentClose), Time: toNano(d.opts.StartAt),
 	}
 	return e, nil
 }
@@ -151,6 +160,7 @@ func continueAsNew[Out, In any](ctx *Context, in *In, version string, own *Limit
 	if err := ctx.fits(&sizedOrchestrationInput, ctx.x.info.Name, own, len(payload)); err != nil {
 		return none, fmt.Errorf("continue as new: %w", err)
 	}
+	ctx.x.m.Continue()
 	ctx.x.next = &history.Event{Kind: history.ContinuedAsNew, Version: version, Payload: payload, Blobs: blobs, Header: ctx.x.header}
 	return none, errContinued
 }

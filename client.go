@@ -24,7 +24,7 @@ type Client struct {
 }
 
 // NewClient returns a client of a store. No node needs to run in this process,
-// or at all: what is started waits for one.
+// or at all: what is started waits for one. It panics if there is no store.
 func NewClient(store provider.Provider) *Client {
 	return NewClientWith(store, ClientOptions{})
 }
@@ -50,8 +50,12 @@ type ClientOptions struct {
 	Blobs BlobOptions
 }
 
-// NewClientWith is NewClient with options. It panics if a limit is negative.
+// NewClientWith is NewClient with options. It panics if there is no store or a
+// limit is negative.
 func NewClientWith(store provider.Provider, o ClientOptions) *Client {
+	if store == nil {
+		panic(errors.New("durango: new client: the store is nil"))
+	}
 	if err := o.Limits.problem("client options"); err != nil {
 		panic(fmt.Errorf("durango: new client: %w", err))
 	}
@@ -83,7 +87,7 @@ func (c *Client) Store() provider.Provider {
 
 // Sender is what starts and sends: a [*Client].
 type Sender interface {
-	create(context.Context, provider.NewInstance) (provider.CreateResult, error)
+	createAs(context.Context, provider.NewInstance, IfExists) (provider.CreateResult, error)
 	send(context.Context, provider.Message) (provider.SendResult, error)
 	client() *Client
 }

@@ -43,6 +43,8 @@ type execution struct {
 	fatal    error          // what fails the turn, even if user code recovers it
 	children int64          // started without an ID
 	own      *Limits        // of the orchestration's handle, or nil
+	answered []*replay.Gate // opened when a request is answered
+	sagas    sagas
 	root     Context
 }
 
@@ -124,7 +126,7 @@ func (ctx *Context) timer(d time.Duration) *replay.Op {
 	return ctx.scope.Emit(history.Event{Kind: history.TimerSet, Time: ctx.in(d)})
 }
 
-// SetStatus publishes a custom status, encoded as JSON, that clients read with
+// SetStatus publishes a custom status, encoded by the codec, that clients read with
 // [Run.Status]. It replaces the previous one and outlives continue-as-new.
 func (ctx *Context) SetStatus(status any) error {
 	payload, blobs, err := encodeIn(ctx.x, "status of orchestration", ctx.x.info.Name, &status)
@@ -186,7 +188,8 @@ func (h replayHandler) WithGroup(name string) slog.Handler {
 // Record returns what fn returns, and records it, so that fn is not called
 // again in a replay. It is for what differs from run to run and is quick: a
 // random number, an environment variable. What can fail or takes long is an
-// activity. fn must not use ctx. A value that has no JSON fails the turn.
+// activity. fn must not use ctx. A value that the codec cannot encode fails the
+// turn.
 func Record[T any](ctx *Context, fn func() T) T { return record(ctx, "record", fn) }
 
 func record[T any](ctx *Context, name string, fn func() T) T {

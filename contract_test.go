@@ -109,6 +109,10 @@ func TestCallsThatNeedACapability(t *testing.T) {
 					return last
 				}},
 				{"Release", func(w *world) error { return w.client.Release(ctx, "fails") }},
+				{"Restart", func(w *world) error {
+					_, err := waits.With(durango.CallOptions{IfExists: durango.Restart}).Start(ctx, w.client, "new", durango.None{})
+					return err
+				}},
 				{"Purge", func(w *world) error { return w.client.Purge(ctx, "fails") }},
 				{"PurgeAll", func(w *world) error { _, err := w.client.PurgeAll(ctx, durango.QuarantineFilter{}); return err }},
 				{"SuspendIncompatible", func(w *world) error {
@@ -252,6 +256,7 @@ func TestClientsOfAnotherContract(t *testing.T) {
 		_, calls["NextStatus"] = run.NextStatus(ctx, 0)
 		calls["Complete"] = client.Complete(ctx, durango.TokenOf(parked), 1)
 		calls["Fail"] = client.Fail(ctx, durango.TokenOf(parked), errors.New("no"))
+		calls["Heartbeat"] = client.Heartbeat(ctx, durango.TokenOf(parked), 1)
 		calls["Release"] = client.Release(ctx, "id")
 		for name, err := range calls {
 			var typed *provider.IncompatibleError
@@ -275,7 +280,7 @@ func TestTheContractIsLoggedOnce(t *testing.T) {
 		defer cancel()
 		assert.NoError(t, rt.Run(ctx))
 		assert.Equal(t, bytes.Count(text.Bytes(), []byte("contract=")), 1)
-		assert.Contains(t, text.String(), `contract=1 capabilities="Amend Blobs Hold Inspect Notes"`)
+		assert.Contains(t, text.String(), `contract=1 capabilities="Amend Blobs Hasten Hold Inspect Notes"`)
 	})
 }
 

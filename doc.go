@@ -77,7 +77,8 @@
 // A panic, a difference from the history, or a recorded result that today's
 // types cannot decode is not an outcome. It fails the turn: nothing of the turn
 // happens, [RunInfo] shows why, and the turn is tried again, so that the
-// instance goes on when the program has been corrected.
+// instance goes on when the program has been corrected. After five failures it is
+// quarantined, and waits until somebody lets it go ([Client.Retry]).
 //
 // # Sizes
 //
@@ -100,17 +101,21 @@
 //	situation                                                sentinel
 //	a request to cancel; a canceled future, child or run     ErrCanceled
 //	the timeout of an activity or of WithTimeout passed;     ErrTimeout
-//	    Error.Type says which: "start-to-close",
+//	    TimeoutKind says which: "start-to-close",
 //	    "schedule-to-close", "heartbeat", "context"
 //	a saga could not undo what it had done                   ErrNotCompensated *CompensationError
 //	no worker took it within ScheduleToStart                 ErrNoWorker
-//	its worker died, and no attempt is left                  ErrWorkerLost
+//	its worker died, and no attempt is left; in an           ErrWorkerLost
+//	    activity (context.Cause): it is not this node's
+//	in an activity (context.Cause): its node shuts down      ErrDraining
 //	it panicked                                              ErrPanic
 //	a value that does not fit the type that reads it         ErrDecode        *DecodeError
 //	the ID of an instance is taken                           ErrAlreadyExists *AlreadyExistsError
 //	there is no such instance                                ErrNotFound
 //	the instance has ended, or ended without an answer;      ErrNotRunning
 //	    nobody waits for the completion any more
+//	a child without an ID of its own has not ended: what     ErrNotEnded
+//	    started it cannot be purged
 //	the instance has no handler for the update               ErrNoHandler
 //	the instance was terminated                              ErrTerminated
 //	its turns failed too often: it is a dead letter; or it   ErrQuarantined

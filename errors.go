@@ -39,6 +39,7 @@ const (
 	CodeAlreadyExists  = engine.CodeAlreadyExists
 	CodeNotFound       = engine.CodeNotFound
 	CodeNotRunning     = engine.CodeNotRunning
+	CodeNotEnded       = "durango/not-ended"
 	CodeWorkerLost     = engine.CodeWorkerLost
 	CodeNoWorker       = engine.CodeNoWorker
 	CodeTooLarge       = engine.CodeTooLarge
@@ -53,6 +54,7 @@ const (
 	CodeNotQuarantined = "durango/not-quarantined"
 	CodeBlobNotFound   = "durango/blob-not-found"
 	CodeBlobCorrupt    = "durango/blob-corrupt"
+	CodeDraining       = "durango/draining"
 )
 
 // What durango itself reports. Test with [errors.Is]; the package
@@ -63,6 +65,7 @@ var (
 	ErrAlreadyExists  error = &sentinel{CodeAlreadyExists, "instance already exists"}
 	ErrNotFound       error = &sentinel{CodeNotFound, "instance not found"}
 	ErrNotRunning     error = &sentinel{CodeNotRunning, "instance has ended"}
+	ErrNotEnded       error = &sentinel{CodeNotEnded, "instance has not ended"}
 	ErrWorkerLost     error = &sentinel{CodeWorkerLost, "the worker of the activity was lost"}
 	ErrNoWorker       error = &sentinel{CodeNoWorker, "no worker took the activity in time"}
 	ErrTooLarge       error = &sentinel{CodeTooLarge, "value too large"}
@@ -77,6 +80,7 @@ var (
 	ErrNotQuarantined error = &sentinel{CodeNotQuarantined, "the instance is not quarantined"}
 	ErrBlobNotFound   error = &sentinel{CodeBlobNotFound, "the content of the blob is not there"}
 	ErrBlobCorrupt    error = &sentinel{CodeBlobCorrupt, "the content of the blob is not what was stored"}
+	ErrDraining       error = &sentinel{CodeDraining, "the node is shutting down"}
 )
 
 // Error is an error as it is stored: what an orchestration sees of a failed
@@ -122,11 +126,36 @@ func (e *Error) Is(target error) bool {
 
 func (e *Error) errorCode() string { return e.Code }
 
+// TimeoutKind returns which timeout passed: "start-to-close",
+// "schedule-to-close", "heartbeat", or "context" for that of a
+// [Context.WithTimeout]. It returns an empty string for an error that does not
+// match [ErrTimeout], and for one whose kind is not known. The first in err's
+// chain counts.
+func TimeoutKind(err error) (kind string) {
+	walk(err, func(err error) bool {
+		e, ok := err.(*Error)
+		if ok && e.Code == CodeTimeout {
+			kind = e.Type
+		}
+		return kind == ""
+	})
+	return kind
+}
+
 // AlreadyExistsError is returned by Start when the ID is taken. It matches
-// [ErrAlreadyExists]; Start also returns the run that has the ID.
-type AlreadyExistsError struct{ ID string }
+// [ErrAlreadyExists]; Start also returns the run that has the ID, whose output is
+// of another type when Name is set.
+type AlreadyExistsError struct {
+	ID string
+	// Name is the orchestration that the instance is of, where [Reuse] met one of
+	// another; empty otherwise.
+	Name string
+}
 
 func (e *AlreadyExistsError) Error() string {
+	if e.Name != "" {
+		return fmt.Sprintf("instance %q already exists, of orchestration %q", e.ID, e.Name)
+	}
 	return fmt.Sprintf("instance %q already exists", e.ID)
 }
 
@@ -225,7 +254,7 @@ func (k ErrorKind[T]) From(err error) (T, bool) {
 func (k ErrorKind[T]) has(err error) bool {
 	found := false
 	walk(err, func(err error) bool {
-		found = codeOf(err) == k.name
+		found = k.name != "" && codeOf(err) == k.name
 		return !found
 	})
 	return found
@@ -235,7 +264,7 @@ func (k ErrorKind[T]) find(err error) *Error {
 	var found *Error
 	walk(err, func(err error) bool {
 		e, ok := err.(*Error)
-		if ok && e.Code == k.name {
+		if ok && k.name != "" && e.Code == k.name {
 			found = e
 		}
 		return found == nil
@@ -260,9 +289,34 @@ var storeKinds = []struct{ of, kind error }{
 	{provider.ErrNotFound, ErrNotFound},
 	{provider.ErrNotOpen, ErrNotRunning},
 	{provider.ErrTooLarge, ErrTooLarge},
+	{engine.ErrTaskCanceled, ErrCanceled},
+	{engine.ErrTaskLost, ErrWorkerLost},
+	{engine.ErrDraining, ErrDraining},
 }
 
-// fromStore translates an error of the store. It returns nil for nil.
+// ofInstance is fromStore for a call whose error names the instance itself: the
+// store would only name it again, with what it was asked.
+func ofInstance(err error) error {
+	switch {
+	case errors.Is(err, provider.ErrNotFound):
+		return ErrNotFound
+	case errors.Is(err, provider.ErrNotOpen):
+		return ErrNotRunning
+	}
+	return fromStore(err)
+}
+
+// causeOf translates why the context of an activity ended.
+func causeOf(err error) error {
+	var timeout *engine.TimeoutError
+	if errors.As(err, &timeout) {
+		return fromFailure(nil, timeout.Failure)
+	}
+	return fromStore(err)
+}
+
+// fromStore translates an error of the store, or of the engine. It returns nil
+// for nil.
 func fromStore(err error) error {
 	if err == nil {
 		return nil

@@ -108,6 +108,30 @@ func TestErrorKind(t *testing.T) {
 	assert.ErrorContains(t, durango.NewError[chan int]("c").New(nil), "encode chan int")
 }
 
+// A kind without a name is no kind, and nothing is of it.
+func TestErrorKindWithoutAName(t *testing.T) {
+	for _, kind := range []durango.ErrorKind[int]{durango.NewError[int](""), {}} {
+		assert.False(t, kind.Is(io.EOF))
+		_, back := stored(t, io.EOF)
+		assert.False(t, kind.Is(back))
+		_, ok := kind.From(back)
+		assert.False(t, ok)
+		assert.ErrorIs(t, kind.New(1), durango.ErrInvalid)
+	}
+}
+
+// The kind of a timeout is found wherever it is in the chain.
+func TestTimeoutKind(t *testing.T) {
+	_, err := stored(t, &durango.Error{Code: durango.CodeTimeout, Message: "late", Type: "heartbeat"})
+	assert.Equal(t, durango.TimeoutKind(err), "heartbeat")
+	_, err = stored(t, fmt.Errorf("charging: %w", err))
+	assert.ErrorIs(t, err, durango.ErrTimeout)
+	assert.Equal(t, durango.TimeoutKind(err), "heartbeat")
+	assert.Equal(t, durango.TimeoutKind(durango.ErrTimeout), "")
+	assert.Equal(t, durango.TimeoutKind(io.EOF), "")
+	assert.Equal(t, durango.TimeoutKind(nil), "")
+}
+
 // A panic keeps its message, its stack and, if it is an error, its identity.
 func TestPanicOfAnActivity(t *testing.T) {
 	for _, value := range []any{"text", durango.ErrNotFound} {

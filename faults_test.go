@@ -223,6 +223,31 @@ func TestMisuseFromAGoroutineShowsAndWaitsForFixedCode(t *testing.T) {
 	})
 }
 
+// The same for a turn that never ends because it waits for such a goroutine, and
+// long before it would count as hanging.
+func TestMisuseThatIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := make(chan int)
+		defer close(answer) // ends the turns that hang, before the node is stopped
+		o := durango.DefineOrchestration("o", func(ctx *durango.Context, _ durango.None) (int, error) {
+			if _, err := double.Call(ctx, 1); err != nil {
+				return 0, err
+			}
+			go func() {
+				n, _ := double.Call(ctx, 1)
+				answer <- n
+			}()
+			return <-answer, nil
+		})
+		client, _ := brief(t, memory.Open(), durango.Options{TurnTimeout: time.Minute}, o, double)
+		began := time.Now()
+		run, err := o.Start(t.Context(), client, "id", durango.None{})
+		assert.NoError(t, err)
+		turnFailure(t, run, "orchestration context used from a goroutine that is not its coroutine", "faults_test.go:")
+		assert.True(t, time.Since(began) < 20*time.Second, "after %s", time.Since(began))
+	})
+}
+
 // DESIGN 4 and 9: a panic and a turn that does not end are turn failures that
 // show where they happened.
 func TestTurnsThatPanicOrHangShowAndWaitForFixedCode(t *testing.T) {

@@ -200,7 +200,7 @@ func (f *Future[T]) Cancel(ctx *Context) {
 // until it waits, then another. The coroutine may use the context it is given
 // and the outer one. One that is canceled before it has begun does not begin:
 // its future fails as the context did. What has not ended when the
-// orchestration returns is abandoned.
+// orchestration returns is abandoned, except for a saga; see [RunSaga].
 func Go[T any](ctx *Context, fn func(*Context) (T, error)) *Future[T] {
 	if err := ctx.Err(); err != nil {
 		return settled[T](err)

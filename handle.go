@@ -18,8 +18,8 @@ type CallOptions struct {
 	Pool string
 	// StartToClose bounds one attempt, ScheduleToClose the activity with all
 	// its attempts, ScheduleToStart the time until a worker takes it, and
-	// Heartbeat the time between two signs of life. Zero: no limit. Activities
-	// only.
+	// Heartbeat the time between two signs of life ([Heartbeat], and of one that
+	// is completed later [Client.Heartbeat]). Zero: no limit. Activities only.
 	StartToClose, ScheduleToClose, ScheduleToStart, Heartbeat time.Duration
 	// Retry says whether and how a failed activity is tried again. Nil: an
 	// error goes to the orchestration at once. Activities only.
@@ -45,10 +45,12 @@ type CallOptions struct {
 	// or ">=1.4 <3". Zero: any. For ContinueAsNew also [SameVersion].
 	// Orchestrations only.
 	Version string
-	// StartAt delays the first turn, by the store's clock. Zero: at once.
-	// Orchestrations only.
+	// StartAt delays the first turn, by the store's clock. Zero: at once; a
+	// time after the year 2262: never. Orchestrations only.
 	StartAt time.Time
-	// IfExists says what Start does when the ID is taken. Orchestrations only.
+	// IfExists says what Start does when the ID is taken. Of what an orchestration
+	// starts it means something to [Orchestration.StartFrom] alone, and there only
+	// Reuse. Orchestrations only.
 	IfExists IfExists
 	// OnParentClose says what happens to a child when its parent ends.
 	// Orchestrations only.
@@ -62,8 +64,25 @@ const (
 	// Fail returns [ErrAlreadyExists], together with the run that has the ID.
 	// It is the default.
 	Fail IfExists = iota
-	// Reuse returns the run that has the ID, whatever its input was.
+	// Reuse returns the run that has the ID, whatever its input was; to Start one
+	// of another orchestration is an [*AlreadyExistsError] all the same. For
+	// [Orchestration.StartFrom] an ID that is taken is no refusal then.
 	Reuse
+	// Restart starts anew if the instance that has the ID has ended; one that is
+	// open is as with Fail. The old instance is deleted with its history, its
+	// result and what it has published, and so are the children to which it gave
+	// no ID, with theirs; those that are still open are terminated before. Who
+	// waits for one of them elsewhere and has not heard may get [ErrNotFound].
+	//
+	// Restart, RestartFailed and Replace are for the starts of clients, and need
+	// a store that can be inspected.
+	Restart
+	// RestartFailed is Restart of an instance that has ended otherwise than as
+	// completed; one that has completed is as with Fail.
+	RestartFailed
+	// Replace is Restart of an instance that has ended or not: one that is open
+	// is terminated first. It is for Start only.
+	Replace
 )
 
 // ParentClose says what happens to a child when its parent ends.
@@ -201,7 +220,7 @@ func (o *CallOptions) check(what string) error {
 	bad(o.Heartbeat < 0, "Heartbeat", "it is negative")
 	bad(o.MaxConcurrent < 0, "MaxConcurrent", "it is negative")
 	bad(o.MaxPerSecond != 0 && !(o.MaxPerSecond > 0 && o.MaxPerSecond <= math.MaxInt32), "MaxPerSecond", "it is not a positive number")
-	bad(o.IfExists > Reuse, "IfExists", "there is no such choice")
+	bad(o.IfExists > Replace, "IfExists", "there is no such choice")
 	bad(o.OnParentClose > AbandonChild, "OnParentClose", "there is no such choice")
 	if r := o.Retry; r != nil {
 		bad(r.MaxAttempts == 0 || r.MaxAttempts < Unlimited, "Retry.MaxAttempts", "it must be positive, or Unlimited")

@@ -96,6 +96,7 @@ func TestOptionsReportEveryProblem(t *testing.T) {
 		"MinBackoff is above MaxBackoff", "invalid node name")
 	_, err = durango.New(nil, durango.Options{})
 	assert.ErrorContains(t, err, "the store is nil")
+	assert.Contains(t, fmt.Sprint(assert.Panics(t, func() { durango.NewClient(nil) })), "the store is nil")
 }
 
 func TestCallReportsBadOptions(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 // attempt if there is one, which finds them with [HeartbeatDetails]: where the
 // work stands, for example. With a Heartbeat limit they outlive the node, by
 // which they are stored about once a second; the last of them may be missing
-// then.
+// then. An activity that has called [CompleteLater] and returned is heard of
+// through [Client.Heartbeat].
 //
 // The error is ctx's when the activity is to stop, or of details that cannot
 // be encoded, or are too large ([Limits], ActivityOutput).

@@ -40,6 +40,7 @@ const (
 	CallRequeue   CallKind = "requeue"
 	CallPurge     CallKind = "purge"
 	CallComplete  CallKind = "complete"
+	CallHeartbeat CallKind = "heartbeat"
 )
 
 // ClientCall is what a client was called for.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/durango-go/durango"
+	"github.com/durango-go/durango/durangotest"
 	"github.com/durango-go/durango/internal/assert"
 	"github.com/durango-go/durango/provider/memory"
 )
@@ -182,4 +183,39 @@ func TestInterceptorsReplaceErrors(t *testing.T) {
 	// One that swallows the error of a start has no run to give.
 	_, err = durango.NewOrchestration[string, string]("bad\x00name").Start(ctx, rt.Client(), "hide", "x")
 	assert.True(t, err != nil && strings.Contains(err.Error(), "nothing was started"), "%v", err)
+}
+
+// What guards sends also guards those that come with a start; the header is that
+// of the start.
+func TestSendWithStartIsASendToo(t *testing.T) {
+	approved := durango.NewSignal[string]("approved")
+	ask := durango.DefineOrchestration("ask", func(ctx *durango.Context, _ string) (string, error) {
+		by, err := approved.Next(ctx).Await(ctx)
+		return by + ctx.Header()["from"], err
+	})
+	forbidden := errors.New("not allowed")
+	guard := durango.Interceptor{Client: func(ctx context.Context, call *durango.ClientCall, next func(context.Context) error) error {
+		if call.Kind == durango.CallSend && call.Name == "approved" && call.Instance == "eve" {
+			return forbidden
+		}
+		if call.Kind == durango.CallStart {
+			call.SetHeader("from", "/start")
+		}
+		return next(ctx)
+	}}
+	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+		c := durango.NewClientWith(e.Client().Store(), durango.ClientOptions{Interceptors: []durango.Interceptor{guard}})
+		_, err := durango.SendWithStart(e.Context(), c, "eve", ask.Orchestration, "q", approved, "eve")
+		assert.ErrorIs(t, err, forbidden)
+		_, err = ask.Run(c, "eve").Status(e.Context())
+		assert.ErrorIs(t, err, durango.ErrNotFound)
+		run, err := durango.SendWithStart(e.Context(), c, "adam", ask.Orchestration, "q", approved, "adam")
+		assert.NoError(t, err)
+		assert.Equal(t, durangotest.Wait(e, run), "adam/start")
+
+		silent := durango.Interceptor{Client: func(context.Context, *durango.ClientCall, func(context.Context) error) error { return nil }}
+		c = durango.NewClientWith(e.Client().Store(), durango.ClientOptions{Interceptors: []durango.Interceptor{silent}})
+		run, err = durango.SendWithStart(e.Context(), c, "nobody", ask, "q", approved, "x")
+		assert.True(t, run == nil && err != nil, "%v, %v", run, err)
+	}, ask)
 }

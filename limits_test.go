@@ -261,7 +261,7 @@ func TestLimitsOfClients(t *testing.T) {
 			{"send", func(c *durango.Client, size int) error { return limSignal.Send(ctx, c, "a", sizedText(size)) },
 				durango.SizeError{What: durango.SizeSignal, Name: "lim-signal", Limit: 1400, Field: "Signal"}},
 			{"send with start", func(c *durango.Client, size int) error {
-				_, err := durango.SendWithStart(ctx, c, "a", answers.Orchestration, durango.None{}, limSignal, sizedText(size))
+				_, err := durango.SendWithStart(ctx, c, "a", answers, durango.None{}, limSignal, sizedText(size))
 				return err
 			}, durango.SizeError{What: durango.SizeSignal, Name: "lim-signal", Limit: 1400, Field: "Signal"}},
 			{"send with a start", func(c *durango.Client, size int) error {

@@ -177,6 +177,7 @@ func (o *Options) engine(blobs *blobs) engine.Options {
 		Policy: o.Quarantine.engine(), MaxHistory: o.MaxHistory, WarnHistory: o.WarnHistory,
 		MaxTurnCommands: o.MaxTurnCommands, MaxTurnBytes: o.MaxTurnBytes,
 		MaxSessions: o.MaxSessions, SessionIdle: o.SessionIdle, MaxTaskCrashes: o.MaxTaskCrashes,
+		Cause: causeOf,
 	}
 	if blobs.store != nil && blobs.keeper != nil {
 		options.PutBlob = func(ctx context.Context, address history.BlobAddress, content []byte) error {

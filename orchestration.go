@@ -59,8 +59,10 @@ func (o Orchestration[In, Out]) BindVersion(version string, fn func(*Context, In
 
 // Start starts an instance and returns its run. When the ID is taken it
 // returns the run that has it, with an error that matches [ErrAlreadyExists]
-// unless the handle says [Reuse]. A call that failed for another reason may be
-// repeated with the same ID.
+// unless the handle says otherwise ([CallOptions.IfExists]). A call that failed
+// for another reason may be repeated with the same ID; with [Restart] and its
+// like the repetition may find that the first call has started an instance, and
+// start another after it.
 func (o Orchestration[In, Out]) Start(ctx context.Context, s Sender, id string, in In) (*Run[Out], error) {
 	d := o.d.or()
 	if id == "" {
@@ -79,6 +81,8 @@ func (o Orchestration[In, Out]) Start(ctx context.Context, s Sender, id string, 
 	return run, nil
 }
 
+var errNothingStarted = errors.New("an interceptor says that nothing failed, but nothing was started")
+
 // startIntercepted is start inside of the client's interceptors.
 func (o Orchestration[In, Out]) startIntercepted(ctx context.Context, s Sender, d *declaration, id string, in *In) (run *Run[Out], err error) {
 	call := &ClientCall{Kind: CallStart, Name: d.name, Instance: id}
@@ -87,7 +91,7 @@ func (o Orchestration[In, Out]) startIntercepted(ctx context.Context, s Sender, 
 		return err
 	})
 	if err == nil && run == nil {
-		err = errors.New("an interceptor says that nothing failed, but nothing was started")
+		err = errNothingStarted
 	}
 	return run, err
 }
@@ -98,7 +102,7 @@ func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declarat
 	if err != nil {
 		return nil, err
 	}
-	res, err := s.create(ctx, n)
+	res, err := s.createAs(ctx, n, d.opts.IfExists)
 	if err == nil {
 		err = s.client().sizeError(ctx, res.Err, &sizedOrchestrationInput, d.name, len(n.Start))
 	}
@@ -107,11 +111,30 @@ func (o Orchestration[In, Out]) start(ctx context.Context, s Sender, d *declarat
 	case err == nil:
 		return run, nil
 	case errors.Is(err, provider.ErrAlreadyExists) && d.opts.IfExists == Reuse:
-		return run, nil
+		return run, run.isOf(ctx, d.name)
 	case errors.Is(err, provider.ErrAlreadyExists):
 		return run, &AlreadyExistsError{ID: id}
 	}
 	return nil, fmt.Errorf("instance %q: %w", id, fromStore(err))
+}
+
+// isOf fails if the instance is of another orchestration, whose output would be
+// read as this one's. It does not look if the store cannot be inspected.
+func (r *Run[T]) isOf(ctx context.Context, name string) error {
+	store, err := r.c.inspector(ctx)
+	if err != nil {
+		return nil
+	}
+	i, err := store.Get(ctx, r.t)
+	switch {
+	case errors.Is(err, provider.ErrNotFound): // it has been deleted since
+		return nil
+	case err != nil:
+		return fmt.Errorf("instance %q: %w", r.t.ID, fromStore(err))
+	case i.Name != name:
+		return &AlreadyExistsError{ID: r.t.ID, Name: i.Name}
+	}
+	return nil
 }
 
 // newInstance is an instance to be created by a client.
@@ -139,9 +162,7 @@ func newInstance[In any](ctx context.Context, c *Client, d *declaration, id stri
 		ID: id, Name: d.name, Version: d.opts.Version,
 		Start: history.AppendMessage(nil, &started), Blobs: blobs,
 	}
-	if at := d.opts.StartAt; !at.IsZero() {
-		n.NotBefore = at.UnixNano()
-	}
+	n.NotBefore = toNano(d.opts.StartAt)
 	return n, nil
 }
 
@@ -150,6 +171,15 @@ func newInstance[In any](ctx context.Context, c *Client, d *declaration, id stri
 func (o Orchestration[In, Out]) Run(c *Client, id string) *Run[Out] {
 	return &Run[Out]{c: c, t: provider.Target{ID: id}}
 }
+
+// Startable is what instances can be started of: an [Orchestration], or a
+// [BoundOrchestration].
+type Startable[In, Out any] interface {
+	Start(ctx context.Context, s Sender, id string, in In) (*Run[Out], error)
+	handle() Orchestration[In, Out]
+}
+
+func (o Orchestration[In, Out]) handle() Orchestration[In, Out] { return o }
 
 // BoundOrchestration is an orchestration with the function of one version. It
 // is a handle, and can be registered.
@@ -206,28 +236,38 @@ func (b BoundOrchestration[In, Out]) intercepted(x *execution, in In) history.Ev
 }
 
 // finish turns what an orchestration returned into the command that ends its
-// execution.
+// execution, once no saga is under way.
 func finish[Out any](x *execution, out *Out, err error) history.Event {
-	switch {
+	final := history.Event{Kind: history.Failed}
+	switch root := x.m.Root(); {
 	case x.fatal != nil: // user code recovered it
 		panic(x.fatal)
 	case x.next != nil && !errors.Is(err, errContinued):
 		panic(fmt.Errorf("orchestration %q called ContinueAsNew and returned something else (%T, %v); "+
 			"return what ContinueAsNew returned", x.info.Name, *out, err))
 	case x.next != nil:
-		return *x.next
+		final = *x.next
 	case err == nil:
-		payload, blobs, err := encodeIn(x, "output of orchestration", x.info.Name, out)
-		if err != nil {
+		final.Kind = history.Completed
+	case root.Canceled() && errors.Is(err, ErrCanceled) && !errors.Is(err, ErrNotCompensated):
+		final = history.Event{Kind: history.Canceled, Text: root.Reason()}
+	}
+	if failed := x.sagas.leave(x.m, final.Kind); len(failed) > 0 {
+		err = abandoned(final.Kind, err, failed)
+		final = history.Event{Kind: history.Failed}
+	}
+	switch {
+	case x.fatal != nil: // while sagas came to their end
+		panic(x.fatal)
+	case final.Kind == history.Failed:
+		final.Failure = toFailure(x.codec, err)
+	case final.Kind == history.Completed:
+		if final.Payload, final.Blobs, err = encodeIn(x, "output of orchestration", x.info.Name, out); err != nil {
 			panic(err)
 		}
 		if x.m.Live() {
-			x.limit(&sizedOrchestrationOutput, len(payload))
+			x.limit(&sizedOrchestrationOutput, len(final.Payload))
 		}
-		return history.Event{Kind: history.Completed, Payload: payload, Blobs: blobs}
 	}
-	if root := x.m.Root(); root.Canceled() && errors.Is(err, ErrCanceled) && !errors.Is(err, ErrNotCompensated) {
-		return history.Event{Kind: history.Canceled, Text: root.Reason()}
-	}
-	return history.Event{Kind: history.Failed, Failure: toFailure(x.codec, err)}
+	return final
 }

@@ -230,8 +230,10 @@ func (c *Client) Requeue(ctx context.Context, id string) error {
 	return c.amendOne(ctx, CallRequeue, id, true)
 }
 
-// Purge deletes a dead letter with everything that belongs to it. The error
-// matches [ErrNotQuarantined] if it is none.
+// Purge deletes a dead letter with everything that belongs to it, also the
+// children to which it gave no ID, with theirs: its ID can be used again. The
+// error matches [ErrNotQuarantined] if it is none, and [ErrNotEnded], with
+// nothing deleted, if one of those children has not ended.
 func (c *Client) Purge(ctx context.Context, id string) error {
 	return c.amendOne(ctx, CallPurge, id, true)
 }
@@ -252,7 +254,8 @@ func (c *Client) RequeueAll(ctx context.Context, f QuarantineFilter) (int, error
 	return c.amendAll(ctx, CallRequeue, f, true)
 }
 
-// PurgeAll deletes all dead letters that the filter selects.
+// PurgeAll deletes all dead letters that the filter selects. Those of which a
+// child has not ended stay, and are in the error.
 func (c *Client) PurgeAll(ctx context.Context, f QuarantineFilter) (int, error) {
 	return c.amendAll(ctx, CallPurge, f, true)
 }
@@ -276,6 +279,7 @@ func (c *Client) amendOne(ctx context.Context, kind CallKind, id string, dead bo
 
 func (c *Client) amendAll(ctx context.Context, kind CallKind, f QuarantineFilter, dead bool) (n int, err error) {
 	f.DeadLetters = dead
+	var left []error
 	for q, err := range c.Quarantines(ctx, f) {
 		if err == nil {
 			err = c.intercept(ctx, &ClientCall{Kind: kind, Instance: q.ID}, func(ctx context.Context) error {
@@ -286,20 +290,21 @@ func (c *Client) amendAll(ctx context.Context, kind CallKind, f QuarantineFilter
 		case err == nil:
 			n++
 		case errors.Is(err, ErrNotQuarantined), errors.Is(err, ErrNotFound): // somebody was quicker
+		case errors.Is(err, ErrNotEnded):
+			left = append(left, fmt.Errorf("%s instance %q: %w", kind, q.ID, err))
 		default:
 			return n, fmt.Errorf("%s: %w", kind, err)
 		}
 	}
-	return n, nil
+	return n, errors.Join(left...)
 }
 
 // amend lets go of what q describes, unless it has failed again since.
 func (c *Client) amend(ctx context.Context, kind CallKind, q *Quarantine) error {
-	to := provider.Target{Key: q.key, ID: q.ID}
 	if kind == CallPurge {
 		store, err := c.inspector(ctx)
 		if err == nil {
-			err = fromStore(store.Delete(ctx, to, false))
+			err = c.remove(ctx, store, &provider.Instance{Key: q.key, ID: q.ID}, false)
 		}
 		if errors.Is(err, provider.ErrInvalid) { // it has been requeued
 			err = ErrNotQuarantined
@@ -317,7 +322,7 @@ func (c *Client) amend(ctx context.Context, kind CallKind, q *Quarantine) error 
 	if kind == CallRelease {
 		f.Count, f.First, f.Limit = q.Failures, q.FirstFailure, q.Failures
 	}
-	err = store.Amend(ctx, provider.Amendment{To: to, FailedAt: q.failedAt, Failure: f.String(), Resume: true})
+	err = store.Amend(ctx, provider.Amendment{To: provider.Target{Key: q.key, ID: q.ID}, FailedAt: q.failedAt, Failure: f.String(), Resume: true})
 	if errors.Is(err, provider.ErrConflict) {
 		return ErrNotQuarantined
 	}

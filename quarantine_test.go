@@ -253,7 +253,9 @@ func TestActionsThatEndAnInstance(t *testing.T) {
 		{durango.QuarantineDeadLetter, durango.ErrQuarantined, durango.StatusFailed},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			store, ctx := memory.Open(), context.Background()
+			store := memory.Open()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
 			sleeper := durango.DefineOrchestration("sleeper", func(ctx *durango.Context, _ durango.None) (durango.None, error) {
 				return durango.None{}, ctx.Sleep(1000 * time.Hour)
 			})

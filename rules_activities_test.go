@@ -48,10 +48,11 @@ func TestTimeoutsOfActivities(t *testing.T) {
 		o := caller(hang.With(c.opts))
 		durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
 			begun := time.Now()
-			_, err := durangotest.Start(e, o.Orchestration, "i", 1).Wait(e.Context())
+			_, err := durangotest.Start(e, o, "i", 1).Wait(e.Context())
 			assert.ErrorIs(t, err, durango.ErrTimeout, c.name)
 			assert.False(t, errors.Is(err, durango.ErrCanceled), "a timeout is a cancellation")
 			assert.Equal(t, assert.ErrorAs[*durango.Error](t, err).Type, c.name)
+			assert.Equal(t, durango.TimeoutKind(err), c.name)
 			assert.Equal(t, attempts.Load(), c.attempts)
 			took := time.Since(begun)
 			assert.True(t, took >= c.took && took < c.took+10*time.Second, "%s took %s", c.name, took)
@@ -80,7 +81,7 @@ func TestTimeoutAgainstItsOwnError(t *testing.T) {
 		return wrong, nil
 	})
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
-		assert.Equal(t, durangotest.Wait(e, durangotest.Start(e, o.Orchestration, "i", 0)), 0)
+		assert.Equal(t, durangotest.Wait(e, durangotest.Start(e, o, "i", 0)), 0)
 	}, o, hang)
 }
 
@@ -100,17 +101,17 @@ func TestRetriesCostNoTurn(t *testing.T) {
 		return fails.With(durango.CallOptions{Retry: &durango.RetryPolicy{MaxAttempts: 5}}).Call(ctx, times)
 	})
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
-		_, err := durangotest.Start(e, plain.Orchestration, "plain", 1).Wait(e.Context())
+		_, err := durangotest.Start(e, plain, "plain", 1).Wait(e.Context())
 		assert.ErrorContains(t, err, "attempt 1")
 		assert.Equal(t, attempts.Load(), 1)
 		for i, times := range []int{0, 4} {
-			run := durangotest.Start(e, retried.Orchestration, fmt.Sprint("r", i), times)
+			run := durangotest.Start(e, retried, fmt.Sprint("r", i), times)
 			assert.Equal(t, durangotest.Wait(e, run), times+1)
 			info, err := run.Status(e.Context())
 			assert.NoError(t, err)
 			assert.Equal(t, info.Turns, int64(2), "%d failures", times)
 		}
-		_, err = durangotest.Start(e, retried.Orchestration, "r5", 5).Wait(e.Context())
+		_, err = durangotest.Start(e, retried, "r5", 5).Wait(e.Context())
 		assert.ErrorContains(t, err, "attempt 5")
 	}, plain, retried, fails)
 }
@@ -145,7 +146,7 @@ func TestPausesBetweenAttempts(t *testing.T) {
 			policy.MaxAttempts, policy.Jitter, policy.NonRetryable = 100, jitter, []string{"hopeless"}
 			o := caller(fails.With(durango.CallOptions{Retry: &policy}))
 			durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
-				_, err := durangotest.Start(e, o.Orchestration, "i", 1).Wait(e.Context())
+				_, err := durangotest.Start(e, o, "i", 1).Wait(e.Context())
 				assert.ErrorIs(t, err, hopeless) // and no seventh
 				assert.Equal(t, len(at), 6)
 				for i, want := range c.want {
@@ -227,7 +228,7 @@ func TestIdempotencyKeys(t *testing.T) {
 	})
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
 		for range 2 {
-			assert.Equal(t, durangotest.Wait(e, durangotest.Start(e, o.Orchestration, "i", 0)), 1)
+			assert.Equal(t, durangotest.Wait(e, durangotest.Start(e, o, "i", 0)), 1)
 			e.CheckReplay() // nothing runs again
 			remove(t, e.Client(), "i")
 		}
@@ -287,7 +288,7 @@ func TestMaxConcurrent(t *testing.T) {
 	})
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
 		begun := time.Now()
-		durangotest.Wait(e, durangotest.Start(e, o.Orchestration, "i", 12))
+		durangotest.Wait(e, durangotest.Start(e, o, "i", 12))
 		assert.Equal(t, most.Load(), 3)
 		assert.True(t, time.Since(begun) >= 4*time.Second && time.Since(begun) < 15*time.Second, "took %s", time.Since(begun))
 	}, o, bound)

@@ -131,7 +131,7 @@ func TestErrorsAreTheSameLiveAndReplayed(t *testing.T) {
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
 		ctx, c := e.Context(), e.Client()
 		durangotest.Start(e, kid, "taken", "waits")
-		run := durangotest.Start(e, o.Orchestration, "o", durango.None{})
+		run := durangotest.Start(e, o, "o", durango.None{})
 		eventually(t, "the child exists", func() bool { return kid.Run(c, "stopped").Terminate(ctx, "enough") == nil })
 		assert.NoError(t, durango.NewSignal[string]("next").Send(ctx, c, "o", "no number"))
 		e.Settle()

@@ -145,16 +145,47 @@ func TestSendersLearnThatNobodyIsThere(t *testing.T) {
 	})
 	durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
 		ctx, c := e.Context(), e.Client()
-		ended := durangotest.Start(e, echo.Orchestration, "ended", durango.None{})
+		ended := durangotest.Start(e, echo, "ended", durango.None{})
 		assert.NoError(t, word.Send(ctx, c, "ended", "end"))
 		durangotest.Wait(e, ended)
 		assert.ErrorIs(t, word.Send(ctx, c, "nobody", "x"), durango.ErrNotFound)
 		assert.ErrorIs(t, word.Send(ctx, c, "ended", "x"), durango.ErrNotRunning)
-		live := durangotest.Start(e, echo.Orchestration, "live", durango.None{})
-		told := durangotest.Start(e, teller.Orchestration, "teller", []string{"nobody", "ended", "live"})
+		live := durangotest.Start(e, echo, "live", durango.None{})
+		told := durangotest.Start(e, teller, "teller", []string{"nobody", "ended", "live"})
 		assert.Equal(t, durangotest.Wait(e, told), "true false false true sent ")
 		assert.Equal(t, durangotest.Wait(e, live), "from teller")
 	}, echo, teller)
+}
+
+// An ID is that of one message: another signal is another message, and an
+// update that was meant to be another request is told so.
+func TestMessageIDsOfOthers(t *testing.T) {
+	other := durango.NewSignal[string]("other")
+	ask, tell := durango.NewUpdate[int, int]("ask"), durango.NewUpdate[int, int]("tell")
+	o := durango.NewOrchestration[string, string]("o")
+	body := func(ctx *durango.Context, _ string) (string, error) {
+		ask.Handle(ctx, func(_ *durango.Context, n int) (int, error) { return n, nil })
+		tell.Handle(ctx, func(_ *durango.Context, n int) (int, error) { return -n, nil })
+		first, err := word.Next(ctx).Await(ctx)
+		if err != nil {
+			return "", err
+		}
+		second, err := other.Next(ctx).Await(ctx)
+		return first + second, err
+	}
+	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+		run := durangotest.Start(e, o, "one", "")
+		id := durango.SendOptions{ID: "same"}
+		got, err := ask.With(id).Call(e.Context(), e.Client(), "one", 1)
+		assert.NoError(t, err)
+		assert.Equal(t, got, 1)
+		_, err = tell.With(id).Call(e.Context(), e.Client(), "one", 1)
+		assert.ErrorIs(t, err, durango.ErrInvalid)
+		assert.True(t, strings.Contains(err.Error(), `update "ask"`), "%v", err)
+		assert.NoError(t, word.With(id).Send(e.Context(), e.Client(), "one", "a"))
+		assert.NoError(t, other.With(id).Send(e.Context(), e.Client(), "one", "b"))
+		assert.Equal(t, durangotest.Wait(e, run), "ab")
+	}, o.Bind(body))
 }
 
 // "Send … and Update accept an ID that is accepted once per instance …, for as

@@ -61,7 +61,7 @@ func TestStarts(t *testing.T) {
 	})
 	durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
 		ctx, c := e.Context(), e.Client()
-		first := durangotest.Start(e, o.Orchestration, "o", 1)
+		first := durangotest.Start(e, o, "o", 1)
 		var all sync.WaitGroup
 		for range 5 {
 			all.Go(func() {
@@ -115,12 +115,21 @@ func TestCleanShutdownCostsNoAttempt(t *testing.T) {
 				client, stop := brief(t, store, durango.Options{}, o, work)
 				run, err := o.Start(t.Context(), client, "i", 1)
 				assert.NoError(t, err)
-				for range 3 {
-					<-begun
+				begins := func(attempt int) {
+					t.Helper()
+					select {
+					case <-begun:
+					case <-time.After(time.Hour):
+						info, err := run.Status(t.Context())
+						t.Fatalf("attempt %d does not begin: %+v, %v", attempt, info, err)
+					}
+				}
+				for i := range 3 {
+					begins(i + 1)
 					stop()
 					_, stop = brief(t, store, durango.Options{}, o, work)
 				}
-				<-begun
+				begins(4)
 				ends.Store(true)
 				stop()
 				brief(t, store, durango.Options{}, o, work)

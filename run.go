@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/durango-go/durango/history"
+	"github.com/durango-go/durango/internal/engine"
 	"github.com/durango-go/durango/provider"
 )
 
@@ -75,16 +77,14 @@ func readOutcome[T any](c Codec, id string, outcome []byte) (T, error) {
 
 // canceledError is what operations return after a cancellation for reason.
 func canceledError(reason string) error {
-	e := &Error{Code: CodeCanceled, Message: "canceled"}
-	if reason != "" {
-		e.Message += ": " + reason
-	}
-	return e
+	return &Error{Code: CodeCanceled, Message: engine.CanceledText(reason)}
 }
 
 // Cancel asks the instance to end: its operations return [ErrCanceled] from
-// then on, and so do those of its children. It returns when the request is
-// stored; [Run.Wait] tells how the instance ended.
+// then on, and so do those of its children. One that has taken no turn yet ends
+// as Canceled at once, also before its [CallOptions.StartAt], and its code does
+// not run. Cancel returns when the request is stored; [Run.Wait] tells how the
+// instance ended.
 func (r *Run[T]) Cancel(ctx context.Context, reason string) error {
 	call := &ClientCall{Kind: CallCancel, Instance: r.t.ID}
 	err := r.c.intercept(ctx, call, func(ctx context.Context) error {
@@ -92,7 +92,7 @@ func (r *Run[T]) Cancel(ctx context.Context, reason string) error {
 			return err
 		}
 		e := history.Event{Kind: history.CancelRequested, Text: reason}
-		res, err := r.c.send(ctx, provider.Message{To: r.t, Payload: history.AppendMessage(nil, &e)})
+		res, err := r.c.send(ctx, provider.Message{To: r.t, Payload: history.AppendMessage(nil, &e), Hasten: true})
 		if err == nil {
 			err = fromStore(res.Err)
 		}
@@ -125,24 +125,9 @@ func (r *Run[T]) terminate(ctx context.Context, reason string) error {
 	}
 	i, err := store.Get(ctx, r.t)
 	if err != nil {
-		return fromStore(err)
+		return ofInstance(err)
 	}
-	f := &history.Failure{Code: CodeTerminated, Message: "terminated", Final: true}
-	if reason != "" {
-		f.Message += ": " + reason
-	}
-	outcome := history.AppendMessage(nil, &history.Event{Kind: history.Failed, Failure: f})
-	var notify []byte
-	if i.Parent.Key != 0 {
-		notify = history.AppendMessage(nil, &history.Event{
-			Kind: history.ChildFailed, Ref: i.Parent.Command, Failure: f,
-		})
-	}
-	if err := store.Terminate(ctx, provider.Target{Key: i.Key, ID: i.ID}, outcome, notify); err != nil {
-		return fromStore(err)
-	}
-	r.c.c.Operated(i.Key)
-	return nil
+	return r.c.terminate(ctx, store, &i, reason)
 }
 
 // Status is where an instance stands.
@@ -206,7 +191,7 @@ func (r *Run[T]) Status(ctx context.Context) (RunInfo, error) {
 	}
 	i, err := store.Get(ctx, r.t)
 	if err != nil {
-		return RunInfo{}, fmt.Errorf("status of instance %q: %w", r.t.ID, fromStore(err))
+		return RunInfo{}, fmt.Errorf("status of instance %q: %w", r.t.ID, ofInstance(err))
 	}
 	f := provider.ParseTurnFailure(i.TurnFailure)
 	info := RunInfo{
@@ -263,4 +248,18 @@ func fromNano(ns int64) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(0, ns).UTC()
+}
+
+// toNano is the inverse of fromNano. What lies beyond the range of a time of the
+// store, some 292 years around 1970, is in the distant past or never comes.
+func toNano(t time.Time) int64 {
+	switch {
+	case t.IsZero():
+		return 0
+	case t.After(time.Unix(0, provider.Never)):
+		return provider.Never
+	case t.Before(time.Unix(0, math.MinInt64)):
+		return 1
+	}
+	return t.UnixNano()
 }

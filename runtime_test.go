@@ -211,6 +211,14 @@ func TestRuntimeCancelAndTerminate(t *testing.T) {
 	info, err := inner.Run(client, "b-inner").Status(ctx)
 	assert.NoError(t, err)
 	assert.True(t, info.Status == durango.StatusTerminated && info.Parent == "b", info)
+
+	// Errors name the instance once, and say nothing of the store.
+	err = inner.Run(client, "b-inner").Terminate(ctx, "again")
+	assert.ErrorIs(t, err, durango.ErrNotRunning)
+	assert.Equal(t, err.Error(), `terminate instance "b-inner": instance has ended`)
+	_, err = inner.Run(client, "nobody").Status(ctx)
+	assert.ErrorIs(t, err, durango.ErrNotFound)
+	assert.Equal(t, err.Error(), `status of instance "nobody": instance not found`)
 }
 
 // A client without a node starts, and a node that comes later runs.

@@ -1,9 +1,10 @@
 package durango
 
 import (
-	"math"
 	"strings"
 	"time"
+
+	"github.com/durango-go/durango/provider"
 )
 
 // CancelFunc ends what a context scopes; see [Context.WithCancel]. The parts of
@@ -64,7 +65,7 @@ func (ctx *Context) in(d time.Duration) int64 {
 	at := ctx.x.m.Now()
 	if d > 0 {
 		if at += int64(d); at < 0 { // beyond what a timestamp holds
-			at = math.MaxInt64
+			at = provider.Never
 		}
 	}
 	return at

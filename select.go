@@ -2,6 +2,7 @@ package durango
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/durango-go/durango/internal/replay"
 )
@@ -23,8 +24,8 @@ func (ctx *Context) Select(futures ...Awaitable) Awaitable {
 	// The scope comes first: when it is canceled nothing else wins.
 	sources := append(room[:0], ctx.scope)
 	any := false
-	for _, f := range futures {
-		if f == nil || f.absent() {
+	for i, f := range futures {
+		if f == nil || f.absent() || takes(f) && slices.Contains(futures[:i], f) {
 			sources = append(sources, nil)
 			continue
 		}
@@ -37,7 +38,11 @@ func (ctx *Context) Select(futures ...Awaitable) Awaitable {
 	if !any {
 		return nil
 	}
-	each(futures, func(f Awaitable) { f.begin(ctx) })
+	for i, f := range futures {
+		if sources[i+1] != nil {
+			f.begin(ctx)
+		}
+	}
 	i, e := ctx.x.m.Wait(sources...)
 	each(futures, Awaitable.abandon)
 	if i == 0 {
@@ -45,6 +50,13 @@ func (ctx *Context) Select(futures ...Awaitable) Awaitable {
 	}
 	futures[i-1].settle(ctx, e)
 	return futures[i-1]
+}
+
+// takes reports whether who waits for the future takes something from others, and
+// must not do so twice.
+func takes(f Awaitable) bool {
+	_, ok := f.source().(*replay.Queue)
+	return ok
 }
 
 func each(futures []Awaitable, do func(Awaitable)) {

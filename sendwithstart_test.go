@@ -30,14 +30,14 @@ func TestSendWithStart(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 8 {
 			all.Go(func() {
-				_, err := durango.SendWithStart(ctx, c, "t", tally.Orchestration, 9, next, i)
+				_, err := durango.SendWithStart(ctx, c, "t", tally, 9, next, i)
 				assert.NoError(t, err)
 			})
 		}
 		all.Wait()
 		once := next.With(durango.SendOptions{ID: "last"})
 		for range 3 { // repeated, and accepted once
-			run, err := durango.SendWithStart(ctx, c, "t", tally.Orchestration, 9, once, 100)
+			run, err := durango.SendWithStart(ctx, c, "t", tally, 9, once, 100)
 			if err == nil {
 				assert.Equal(t, run.ID(), "t")
 				continue
@@ -45,7 +45,7 @@ func TestSendWithStart(t *testing.T) {
 			assert.ErrorIs(t, err, durango.ErrNotRunning) // it may be over by now
 		}
 		assert.Equal(t, durangotest.Wait(e, tally.Run(c, "t")), 28+100)
-		_, err := durango.SendWithStart(ctx, c, "t", tally.Orchestration, 1, next, 1)
+		_, err := durango.SendWithStart(ctx, c, "t", tally, 1, next, 1)
 		assert.ErrorIs(t, err, durango.ErrNotRunning)
 	}, tally)
 

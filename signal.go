@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strconv"
 
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
@@ -30,7 +31,7 @@ func (s Signal[T]) Name() string { return s.d.or().name }
 // SendOptions change how a signal is sent.
 type SendOptions struct {
 	// ID makes sending safe to repeat: an instance accepts a signal with a
-	// given ID once, for as long as it lives. Zero: every send counts.
+	// given name and ID once, for as long as it lives. Zero: every send counts.
 	ID string
 }
 
@@ -111,7 +112,7 @@ func (s Signal[T]) send(ctx context.Context, to Sender, instance string, v *T) e
 		return err
 	}
 	res, err := to.send(ctx, provider.Message{
-		To: provider.Target{ID: instance}, ID: s.id, Payload: history.AppendMessage(nil, &e), Blobs: e.Blobs,
+		To: provider.Target{ID: instance}, ID: s.messageID(), Payload: history.AppendMessage(nil, &e), Blobs: e.Blobs,
 	})
 	if err == nil {
 		err = fromStore(to.client().sizeError(ctx, res.Err, &sizedSignal, s.Name(), len(e.Payload)))
@@ -129,6 +130,15 @@ func (s Signal[T]) toSend(ctx context.Context, c *Client, instance string, v *T)
 		err = c.fits(ctx, &sizedSignal, s.d.name, s.d.limits, len(e.Payload))
 	}
 	return e, err
+}
+
+// messageID is the signal's ID as the store knows it. That of another signal, or
+// of an update, is never the same.
+func (s Signal[T]) messageID() string {
+	if s.id == "" {
+		return ""
+	}
+	return strconv.Quote(s.d.name) + " " + s.id
 }
 
 // SendFrom sends a signal from an orchestration; it goes out with the turn.

@@ -25,7 +25,7 @@ func TestStatuses(t *testing.T) {
 		return "done", ctx.Sleep(time.Minute)
 	})
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
-		run := durangotest.Start(e, o.Orchestration, "o", durango.None{})
+		run := durangotest.Start(e, o, "o", durango.None{})
 		var seen []int
 		for status, err := range run.Statuses(e.Context()) {
 			assert.NoError(t, err)

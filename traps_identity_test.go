@@ -44,7 +44,7 @@ func TestIdentityComesFromHistory(t *testing.T) {
 	})
 	for _, hot := range []bool{true, false} {
 		durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
-			run := durangotest.Start(e, parent.Orchestration, "p", durango.None{})
+			run := durangotest.Start(e, parent, "p", durango.None{})
 			e.Settle()
 			for range 2 {
 				forge(t, e.Client(), "kid", history.Event{

@@ -45,7 +45,7 @@ func TestCanceledInTheSameTurnNeverStarts(t *testing.T) {
 		return work.Call(ctx, "wanted")
 	})
 	durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
-		run := durangotest.Start(e, o.Orchestration, "o", durango.None{})
+		run := durangotest.Start(e, o, "o", durango.None{})
 		assert.Equal(t, durangotest.Wait(e, run), "wanted")
 		time.Sleep(time.Hour)
 		assert.Equal(t, started.Load(), 0)
@@ -81,7 +81,7 @@ func TestTheLastTurnTakesEffect(t *testing.T) {
 		return word.Next(ctx).Await(ctx)
 	})
 	durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
-		listens := durangotest.Start(e, listener.Orchestration, "listener", durango.None{})
+		listens := durangotest.Start(e, listener, "listener", durango.None{})
 		assert.Equal(t, durangotest.Wait(e, durangotest.Start(e, o, "o", 1)), "done")
 		assert.Equal(t, durangotest.Wait(e, listens), "heard")
 		e.Settle()
@@ -279,7 +279,7 @@ func TestNewIDs(t *testing.T) {
 	var ids []string
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
 		for _, id := range []string{"a", "b"} {
-			ids = append(ids, durangotest.Wait(e, durangotest.Start(e, o.Orchestration, id, durango.None{}))...)
+			ids = append(ids, durangotest.Wait(e, durangotest.Start(e, o, id, durango.None{}))...)
 		}
 		e.CheckReplay()
 	}, o)

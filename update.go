@@ -28,7 +28,8 @@ func (u Update[In, Out]) Name() string { return u.d.or().name }
 
 // With returns a copy of the handle that calls with o. With an ID a call can be
 // repeated: an instance handles the request once, and answers again what it
-// has answered, for at least a day.
+// has answered, for at least a day. One ID is one request: with another update it
+// is [ErrInvalid].
 func (u Update[In, Out]) With(o SendOptions) Update[In, Out] {
 	u.id = o.ID
 	return u
@@ -38,8 +39,9 @@ func (u Update[In, Out]) With(o SendOptions) Update[In, Out] {
 // own, for as long as the execution lasts. An orchestration calls it before it
 // waits for anything: a request that comes while there is no handler is refused
 // with [ErrNoHandler]. Another handler of the same name fails the turn, and so
-// does a panic of fn. When the execution ends, requests that were not answered
-// are, with [ErrNotRunning].
+// does a panic of fn. When the execution ends, also by continuing as new, requests
+// that were not answered are, with [ErrNotRunning]; [Context.AwaitUpdates] waits
+// for them before.
 //
 // The validators see a request before anything is recorded: the first error of
 // one is the answer, and leaves no trace in the history. They may look at what
@@ -82,9 +84,39 @@ func (u Update[In, Out]) Handle(ctx *Context, fn func(*Context, In) (Out, error)
 		answer.Failure = toFailure(x.codec, err)
 		inner.scope.Emit(answer)
 		inner.scope.Close()
+		for _, g := range x.answered {
+			g.Open()
+		}
+		x.answered = nil
 	}
 	if !x.m.Handle(d.name, validate, handle) {
 		x.fail(fmt.Errorf("update %q has a handler already", d.name))
+	}
+}
+
+// AwaitUpdates waits until every request that a handler has accepted is
+// answered, those that come meanwhile included. An orchestration calls it before
+// it continues as new or ends, where its callers are not to be told that it ended
+// without an answer; a handler, which would wait for itself, does not. Requests
+// are accepted until the end, also while it waits for sagas ([RunSaga]). When ctx
+// ends before that it returns the error of [Context.Err].
+func (ctx *Context) AwaitUpdates() error {
+	x := ctx.x
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		open := false
+		x.m.OpenUpdates(func(*history.Event) bool {
+			open = true
+			return false
+		})
+		if !open {
+			return nil
+		}
+		answered := x.m.NewGate()
+		x.answered = append(x.answered, answered)
+		x.m.Wait(ctx.scope, answered)
 	}
 }
 
@@ -92,7 +124,8 @@ func (u Update[In, Out]) Handle(ctx *Context, fn func(*Context, In) (Out, error)
 // the handler's or a validator's, or matches [ErrNotFound] if there is no such
 // instance, [ErrNotRunning] if it has ended or ends without an answer, or
 // [ErrNoHandler]. When ctx ends first the request may still be handled; with
-// [SendOptions.ID] it can be repeated.
+// [SendOptions.ID] it can be repeated. One that ErrNotRunning answered because the
+// instance continued as new needs a new ID to be asked again.
 func (u Update[In, Out]) Call(ctx context.Context, c *Client, instance string, in In) (Out, error) {
 	call := &ClientCall{Kind: CallUpdate, Name: u.Name(), Instance: instance}
 	var out Out
@@ -117,7 +150,7 @@ func (u Update[In, Out]) call(ctx context.Context, c *Client, instance string, i
 	}
 	if id == "" {
 		id = NewID()
-	} else if err := checkID(id); err != nil {
+	} else if err := checkText("request ID", id, MaxIDLength); err != nil {
 		return out, err
 	}
 	codec := c.codecOf()
@@ -141,6 +174,9 @@ func (u Update[In, Out]) call(ctx context.Context, c *Client, instance string, i
 	answer, err := history.DecodeMessage(f.Payload)
 	if err != nil {
 		return out, fmt.Errorf("answer: %w", err)
+	}
+	if answer.Name != "" && answer.Name != d.name {
+		return out, invalid("request ID", id, fmt.Sprintf("the instance has handled a request of update %q with it", answer.Name))
 	}
 	if answer.Failure != nil {
 		return out, fromFailure(codec, answer.Failure)

@@ -113,7 +113,7 @@ func TestUpdatesSideBySide(t *testing.T) {
 		return "", ctx.Sleep(3 * time.Hour)
 	})
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
-		run := durangotest.Start(e, o.Orchestration, "o", durango.None{})
+		run := durangotest.Start(e, o, "o", durango.None{})
 		begun := time.Now()
 		var all sync.WaitGroup
 		for i := range 10 {
@@ -149,20 +149,75 @@ func TestUpdateOverContinueAsNew(t *testing.T) {
 		return n, nil
 	}
 	durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
+		ctx, cancel := context.WithTimeout(e.Context(), time.Hour)
+		defer cancel()
 		run := durangotest.Start(e, loop, "l", 0)
 		var all sync.WaitGroup
 		for i := range 4 {
 			all.Go(func() {
-				assert.NoError(t, next.Send(e.Context(), e.Client(), "l", i))
+				assert.NoError(t, next.Send(ctx, e.Client(), "l", i))
 			})
 			all.Go(func() {
-				_, err := deposit.Call(e.Context(), e.Client(), "l", 1)
+				_, err := deposit.Call(ctx, e.Client(), "l", 1)
 				assert.NoError(t, err)
 			})
 		}
 		all.Wait()
-		assert.NoError(t, closeDown.Send(e.Context(), e.Client(), "l", durango.None{}))
-		assert.Equal(t, durangotest.Wait(e, run), 4)
+		assert.NoError(t, closeDown.Send(ctx, e.Client(), "l", durango.None{}))
+		got, err := run.Wait(ctx)
+		assert.NoError(t, err)
+		assert.Equal(t, got, 4)
+	}, loop.Bind(body))
+}
+
+// An instance that waits for its handlers leaves no request without an answer
+// when it continues as new, in whatever turn the request came.
+func TestAwaitUpdates(t *testing.T) {
+	slow := durango.NewUpdate[time.Duration, time.Duration]("slow")
+	loop := durango.NewOrchestration[int, int]("loop")
+	body := func(ctx *durango.Context, n int) (int, error) {
+		slow.Handle(ctx, func(ctx *durango.Context, d time.Duration) (time.Duration, error) { return d, ctx.Sleep(d) })
+		if err := ctx.Sleep(time.Minute); err != nil {
+			return n, err
+		}
+		if err := ctx.AwaitUpdates(); err != nil || n == 9 {
+			return n, err
+		}
+		return loop.ContinueAsNew(ctx, n+1)
+	}
+	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+		run := durangotest.Start(e, loop, "l", 0)
+		var all sync.WaitGroup
+		for i := range 30 {
+			all.Go(func() {
+				<-time.After(time.Duration(i) * 7 * time.Second)
+				d := time.Duration(1+i%4) * 11 * time.Second
+				got, err := slow.Call(e.Context(), e.Client(), "l", d)
+				assert.NoError(t, err)
+				assert.Equal(t, got, d)
+			})
+		}
+		all.Wait()
+		assert.Equal(t, durangotest.Wait(e, run), 9)
+		e.CheckReplay()
+	}, loop.Bind(body))
+	durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
+		run := durangotest.Start(e, loop, "l", 8)
+		_, err := slow.Call(e.Context(), e.Client(), "l", 90*time.Second)
+		assert.NoError(t, err)
+		assert.Equal(t, durangotest.Wait(e, run), 9)
+	}, loop.Bind(body))
+	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+		run := durangotest.Start(e, loop, "l", 9)
+		var asked sync.WaitGroup
+		asked.Go(func() {
+			_, err := slow.Call(e.Context(), e.Client(), "l", time.Hour)
+			assert.ErrorIs(t, err, durango.ErrCanceled)
+		})
+		e.After(2*time.Minute, func() { assert.NoError(t, run.Cancel(e.Context(), "enough")) })
+		_, err := run.Wait(e.Context())
+		assert.ErrorIs(t, err, durango.ErrCanceled)
+		asked.Wait()
 	}, loop.Bind(body))
 }
 

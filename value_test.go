@@ -62,7 +62,7 @@ var watching = durango.DefineOrchestration("watching", func(ctx *durango.Context
 func TestValues(t *testing.T) {
 	durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
 		run := durangotest.Start(e, adding, "a", 3)
-		watch := durangotest.Start(e, watching.Orchestration, "w", "a")
+		watch := durangotest.Start(e, watching, "w", "a")
 		for i := range 3 {
 			assert.NoError(t, next.Send(e.Context(), e.Client(), "a", i+1))
 			time.Sleep(90 * time.Second)
@@ -90,8 +90,8 @@ func TestValueOfNobody(t *testing.T) {
 	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
 		_, _, err := stage.Read(e.Context(), e.Client(), "nobody")
 		assert.ErrorIs(t, err, durango.ErrNotFound)
-		assert.True(t, durangotest.Wait(e, durangotest.Start(e, read.Orchestration, "r", "nobody")), "no ErrNotFound")
-		assert.False(t, durangotest.Wait(e, durangotest.Start(e, read.Orchestration, "s", "r")), "a value that nobody set")
+		assert.True(t, durangotest.Wait(e, durangotest.Start(e, read, "r", "nobody")), "no ErrNotFound")
+		assert.False(t, durangotest.Wait(e, durangotest.Start(e, read, "s", "r")), "a value that nobody set")
 	}, read)
 	var zero durango.Value[int]
 	_, _, err := zero.Read(t.Context(), nil, "x")

@@ -8,6 +8,7 @@ import (
 	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/durangotest"
 	"github.com/durango-go/durango/internal/assert"
+	"github.com/durango-go/durango/provider"
 )
 
 // "A start without a version takes the highest …; an exact version or a range
@@ -149,4 +150,34 @@ func TestPatched(t *testing.T) {
 		assert.Equal(t, durangotest.Wait(e, c), "new 4")
 		e.CheckReplay("b", "c")
 	}, old, double)
+}
+
+// An instance that continued as new into a version that nobody has says since
+// when it waits, which is not how long it has lived; and so does the store.
+func TestContinuedIntoAVersionNobodyHas(t *testing.T) {
+	o := durango.NewOrchestration[durango.None, string]("o")
+	year := 365 * 24 * time.Hour
+	durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+		run := durangotest.Start(e, o, "o", durango.None{})
+		time.Sleep(year + time.Hour)
+		e.Settle()
+		info, err := run.Status(e.Context())
+		assert.NoError(t, err)
+		continued := info.CreatedAt.Add(year)
+		late := info.WaitingSince.Sub(continued)
+		assert.True(t, late >= 0 && late < time.Minute, "it continued at %s and waits since %s", continued, info.WaitingSince)
+		inspector := e.Client().Store().(provider.Inspector)
+		for since, n := range map[time.Time]int{continued.Add(-time.Minute): 0, continued.Add(time.Minute): 1} {
+			page, err := inspector.List(e.Context(), provider.Query{WaitingSince: since.UnixNano()})
+			assert.NoError(t, err)
+			assert.Equal(t, len(page.Instances), n, "since %s", since)
+		}
+		e.Replace(o.BindVersion("2.0.0", func(ctx *durango.Context, _ durango.None) (string, error) { return ctx.Info().Version, nil }))
+		assert.Equal(t, durangotest.Wait(e, run), "2.0.0")
+	}, o.Bind(func(ctx *durango.Context, _ durango.None) (string, error) {
+		if err := ctx.Sleep(year); err != nil {
+			return "", err
+		}
+		return o.With(durango.CallOptions{Version: "^2"}).ContinueAsNew(ctx, durango.None{})
+	}))
 }

@@ -1,17 +1,12 @@
 package durangotest
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/durango-go/durango"
-	"github.com/durango-go/durango/history"
-	"github.com/durango-go/durango/provider"
 )
 
 // CrashEverywhere finds out whether a program is as durable as it should be.
@@ -20,10 +15,13 @@ import (
 // Then it runs f again for each of these writes, twice: the node crashes just
 // before, and just after, the write reaches the store, and another one takes
 // over. However a run went, it must end as the undisturbed one did: every
-// instance with the same status, output, failure and custom status, and the
-// world with the same effects ([Env.Effect]), in whatever order. The first run
-// that does not fails the test, and the report names the write that the node
-// crashed at and what was different.
+// instance with the same status, output, failure, custom status and values
+// ([durango.Value]), its updates with the same answers, and the world with the
+// same effects ([Env.Effect]), in whatever order. The first run that does not
+// fails the test, and the report names the write that the node crashed at and
+// what was different. With a codec ([Env.Configure]) it is values that are
+// compared, and not their stored forms: as JSON where the codec can give it, else
+// by its method Same if it has one ([durango.Codec]).
 //
 // f has to wait for what it starts; what has not ended an hour after f returned
 // is not compared. Outputs and effects must not differ from run to run by
@@ -43,8 +41,9 @@ import (
 //	}, definitions...)
 func CrashEverywhere(t *testing.T, f func(t *testing.T, e *Env), definitions ...durango.Registrable) {
 	t.Helper()
-	want, writes := undisturbed(t, f, definitions)
-	again, _ := undisturbed(t, f, definitions)
+	known := &forms{}
+	want, writes := undisturbed(t, f, known, definitions)
+	again, _ := undisturbed(t, f, known, definitions)
 	if diff := want.diff(again); diff != "" && !t.Failed() {
 		t.Errorf("two runs without a crash end differently, so that runs with one cannot be compared:\n%s", diff)
 	}
@@ -64,7 +63,7 @@ func CrashEverywhere(t *testing.T, f func(t *testing.T, e *Env), definitions ...
 		for _, fate := range []fate{cutBefore, cutAfter} {
 			tap := &tap{at: n, fate: fate}
 			ok := t.Run(fmt.Sprintf("crash_%s_write_%d", fate, n), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { crash(t, f, tap, want, definitions) })
+				bubble(t, func(t *testing.T) { crash(t, f, tap, want, known, definitions) })
 			})
 			if !ok {
 				return
@@ -82,7 +81,8 @@ func CrashEverywhere(t *testing.T, f func(t *testing.T, e *Env), definitions ...
 // That f ends alike without a crash is looked at only when a run fails.
 func CrashSomewhere(t *testing.T, points int, seed uint64, f func(t *testing.T, e *Env), definitions ...durango.Registrable) {
 	t.Helper()
-	want, writes := undisturbed(t, f, definitions)
+	known := &forms{}
+	want, writes := undisturbed(t, f, known, definitions)
 	if t.Failed() {
 		return
 	}
@@ -90,12 +90,12 @@ func CrashSomewhere(t *testing.T, points int, seed uint64, f func(t *testing.T, 
 	for _, point := range sample[:min(points, len(sample))] {
 		tap := &tap{at: 1 + point/2, fate: cutBefore + fate(point%2)}
 		ok := t.Run(fmt.Sprintf("crash_%s_write_%d", tap.fate, tap.at), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { crash(t, f, tap, want, definitions) })
+			bubble(t, func(t *testing.T) { crash(t, f, tap, want, known, definitions) })
 		})
 		if ok {
 			continue
 		}
-		again, _ := undisturbed(t, f, definitions)
+		again, _ := undisturbed(t, f, known, definitions)
 		if diff := want.diff(again); diff != "" {
 			t.Errorf("but then two runs without a crash end differently too:\n%s", diff)
 		}
@@ -103,22 +103,22 @@ func CrashSomewhere(t *testing.T, points int, seed uint64, f func(t *testing.T, 
 	}
 }
 
-func undisturbed(t *testing.T, f func(*testing.T, *Env), definitions []durango.Registrable) (state, int) {
+func undisturbed(t *testing.T, f func(*testing.T, *Env), known *forms, definitions []durango.Registrable) (state, int) {
 	t.Helper()
 	var s state
 	tap := &tap{}
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		e := newEnv(t, tap, definitions)
 		defer e.close()
 		f(t, e)
 		tap.stop()
-		s = e.state()
+		s = e.state(known)
 	})
 	return s, tap.count
 }
 
 // crash runs f with a crash and compares how it ends.
-func crash(t *testing.T, f func(*testing.T, *Env), tap *tap, want state, definitions []durango.Registrable) {
+func crash(t *testing.T, f func(*testing.T, *Env), tap *tap, want state, known *forms, definitions []durango.Registrable) {
 	e := newEnv(t, tap, definitions)
 	defer e.close()
 	defer func() {
@@ -128,13 +128,10 @@ func crash(t *testing.T, f func(*testing.T, *Env), tap *tap, want state, definit
 	}()
 	f(t, e)
 	tap.stop()
-	if diff := want.diff(e.state()); diff != "" {
+	if diff := want.diff(e.state(known)); diff != "" {
 		t.Errorf("the program does not end as it does without a crash (- without, + with the crash):\n%s", diff)
 	}
 }
-
-// settleLimit is how long [CrashEverywhere] waits for what has not ended.
-const settleLimit = time.Hour
 
 // fate is what becomes of a write.
 type fate int
@@ -188,83 +185,4 @@ func (t *tap) stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stopped = true
-}
-
-// state is how a run ended: lines by what they are about.
-type state struct {
-	instances []string
-	effects   []string
-}
-
-// state waits until everything has ended, for a while, and returns how.
-func (e *Env) state() (s state) {
-	ctx, cancel := context.WithTimeout(e.ctx, settleLimit)
-	defer cancel()
-	for ctx.Err() == nil {
-		changed, _ := e.world.changes()
-		if len(e.world.instances(provider.Pending, provider.Running)) == 0 {
-			break
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-	}
-	for _, row := range e.world.instances() {
-		if !row.Status.Open() {
-			row, _ = e.world.Get(context.Background(), provider.Target{Key: row.Key}) // whole
-			s.instances = append(s.instances, outcome(&row))
-		}
-	}
-	s.effects = e.Effects()
-	return s
-}
-
-// outcome is how an instance ended, in full.
-func outcome(row *provider.Instance) string {
-	text := fmt.Sprintf("instance %q, %s %s: %s", row.ID, row.Name, row.Version, row.Status)
-	if len(row.CustomStatus) > 0 {
-		text += ", status " + string(row.CustomStatus)
-	}
-	end, err := history.DecodeMessage(row.Outcome)
-	if err != nil {
-		return text + ", " + err.Error()
-	}
-	if len(end.Payload) > 0 {
-		text += ", output " + string(end.Payload)
-	}
-	if end.Text != "" {
-		text += ", " + end.Text
-	}
-	for f := end.Failure; f != nil; f = f.Cause {
-		text += fmt.Sprintf(", %s %q", f.Code, f.Message)
-		if f.Code != durango.CodePanic { // whose detail is a stack
-			text += string(f.Detail)
-		}
-	}
-	return text
-}
-
-// diff returns the lines that only one of two states has, or nothing.
-func (s state) diff(with state) string {
-	return diffLines("", s.instances, with.instances) + diffLines("effect ", s.effects, with.effects)
-}
-
-func diffLines(label string, a, b []string) (text string) {
-	count := map[string]int{}
-	for _, line := range b {
-		count[line]++
-	}
-	for _, line := range a {
-		if count[line]--; count[line] < 0 {
-			text += "- " + label + line + "\n"
-		}
-	}
-	for _, line := range b {
-		if count[line] > 0 {
-			count[line]--
-			text += "+ " + label + line + "\n"
-		}
-	}
-	return text
 }

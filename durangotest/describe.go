@@ -3,9 +3,11 @@ package durangotest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/durango-go/durango"
 	"github.com/durango-go/durango/history"
 	"github.com/durango-go/durango/provider"
 )
@@ -21,6 +23,80 @@ func formatTurn(t *history.Turn) string {
 		fmt.Fprintf(&b, "\n    -> %s", &t.Commands[i])
 	}
 	return b.String()
+}
+
+// pending says what an open instance waits for, as far as the store knows.
+func (e *Env) pending(row *provider.Instance, turns []history.Turn) string {
+	if !row.Status.Runnable() {
+		return ""
+	}
+	known := e.fleet.known()
+	if !runs(known, row) {
+		return fmt.Sprintf("\nit waits for a node that has its code: no definition of %q is registered%s", row.Name, inVersion(row.Version))
+	}
+	var waits []string
+	for _, c := range unanswered(turns) {
+		switch c.Kind {
+		case history.ActivityScheduled:
+			waits = append(waits, fmt.Sprintf("activity %q (#%d)", c.Name, c.Seq))
+			if c.Pool != "" {
+				waits[len(waits)-1] += fmt.Sprintf(" in pool %q", c.Pool)
+			}
+			if !known[durango.Definition{Kind: "activity", Name: c.Name}] && !strings.HasPrefix(c.Name, "durango/") {
+				waits[len(waits)-1] += ", which is not registered"
+			}
+		case history.TimerSet:
+			waits = append(waits, fmt.Sprintf("a timer at %s (#%d)", time.Unix(0, c.Time).UTC().Format(time.RFC3339Nano), c.Seq))
+		case history.ChildStarted:
+			waits = append(waits, fmt.Sprintf("instance %q of %q (#%d)", c.Target, c.Name, c.Seq))
+			child, err := e.world.Get(context.Background(), provider.Target{ID: c.Target})
+			if err == nil && child.Status.Runnable() && !runs(known, &child) {
+				waits[len(waits)-1] += ", which is not registered" + inVersion(c.Version)
+			}
+		}
+	}
+	if len(waits) == 0 {
+		waits = []string{"a signal or an update, or for something that is not durango's"}
+	}
+	return "\nit waits for " + strings.Join(waits, "\n        and ")
+}
+
+func inVersion(version string) string {
+	if version == "" {
+		return ""
+	}
+	return " in version " + version
+}
+
+// unanswered returns the commands of the last execution that wait for an answer.
+func unanswered(turns []history.Turn) (open []history.Event) {
+	for i := range turns {
+		t := &turns[i]
+		if i > 0 && t.Execution != turns[i-1].Execution {
+			open = nil
+		}
+		over := func(ref int64) {
+			open = slices.DeleteFunc(open, func(c history.Event) bool { return c.Seq == ref })
+		}
+		for j := range t.Deliveries {
+			if ref := t.Deliveries[j].Ref; ref != 0 {
+				over(ref)
+			}
+		}
+		for j := range t.Commands {
+			switch c := &t.Commands[j]; c.Kind {
+			case history.ActivityScheduled, history.TimerSet:
+				open = append(open, *c)
+			case history.ChildStarted:
+				if !c.Detached {
+					open = append(open, *c)
+				}
+			case history.ActivityCanceled, history.TimerCanceled, history.ChildCanceled:
+				over(c.Ref)
+			}
+		}
+	}
+	return open
 }
 
 // What a write says of itself, for the report of a crash.

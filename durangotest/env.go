@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -53,14 +54,33 @@ type Env struct {
 // goroutines begun in f must have ended by then.
 //
 // A turn that fails (a panic, a nondeterminism) fails the test at once, unless
-// [Env.AllowTurnFailures] was called.
+// [Env.AllowTurnFailures] was called. Goroutines that a test which has failed
+// leaves behind are reported, and otherwise end the process, as synctest has it.
 func Run(t *testing.T, f func(t *testing.T, e *Env), definitions ...durango.Registrable) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		e := newEnv(t, nil, definitions)
 		defer e.close()
 		f(t, e)
 	})
+}
+
+// bubble is synctest.Test, but what a test that has failed leaves behind does not
+// end the process with all other tests: an orchestration that waits for ever, for
+// something that is not durango's, cannot be ended by anyone.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		r := recover()
+		if err, ok := r.(error); ok && t.Failed() && strings.Contains(err.Error(), "main bubble goroutine has exited") {
+			t.Errorf("goroutines of the test are left behind: %v", err)
+			t.FailNow()
+		} else if r != nil {
+			panic(r)
+		}
+	}()
+	synctest.Test(t, f)
 }
 
 func newEnv(t *testing.T, tap *tap, definitions []durango.Registrable) *Env {
@@ -133,9 +153,18 @@ func (e *Env) Wait(ids ...string) {
 		run := durango.NewOrchestration[json.RawMessage, json.RawMessage]("any").Run(e.client, id)
 		_, err := run.Wait(e.ctx)
 		if e.ctx.Err() != nil || errors.Is(err, durango.ErrNotFound) {
-			e.t.Fatalf("wait for instance %q: %v\n%s", id, errors.Join(err, context.Cause(e.ctx)), e.describe(id))
+			e.t.Fatalf("%v\n%s", e.because(err), e.describe(id))
 		}
 	}
+}
+
+// because adds to an error why the context of the test has ended, unless it says
+// so.
+func (e *Env) because(err error) error {
+	if cause := context.Cause(e.ctx); !errors.Is(err, cause) {
+		return errors.Join(err, cause)
+	}
+	return err
 }
 
 // Wait waits until an instance has completed and returns its output. It fails
@@ -151,11 +180,11 @@ func Wait[Out any](e *Env, run *durango.Run[Out]) Out {
 }
 
 // Start starts an instance and fails the test if that fails.
-func Start[In, Out any](e *Env, o durango.Orchestration[In, Out], id string, in In) *durango.Run[Out] {
+func Start[In, Out any](e *Env, o durango.Startable[In, Out], id string, in In) *durango.Run[Out] {
 	e.t.Helper()
 	run, err := o.Start(e.ctx, e.client, id, in)
 	if e.ctx.Err() != nil { // its first turn failed before it was known to have been started
-		e.t.Fatalf("start instance %q: %v\n%s", id, errors.Join(err, context.Cause(e.ctx)), e.describe(id))
+		e.t.Fatalf("start instance %q: %v\n%s", id, e.because(err), e.describe(id))
 	} else if err != nil {
 		e.t.Fatal(err)
 	}
@@ -201,7 +230,7 @@ func (e *Env) describe(id string) string {
 	for i := range turns {
 		text += "\n" + formatTurn(&turns[i])
 	}
-	return text
+	return text + e.pending(&row, turns)
 }
 
 func (e *Env) close() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,6 +89,26 @@ var failures = []struct {
 		want: []string{`a turn of instance "it" failed: panic: a bug`, "is Pending after 0 turns"},
 	},
 	{
+		// Its coroutine never ends, so that the bubble cannot; the tests behind it run.
+		name: "goroutine_that_is_waited_for",
+		run: func(t *testing.T) {
+			durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+				durangotest.Wait(e, durangotest.Start(e, prog, "it", 1))
+			}, step, prog.Bind(func(ctx *durango.Context, n int) (int, error) {
+				answer := make(chan int)
+				go func() {
+					n, _ := step.Call(ctx, n)
+					answer <- n
+				}()
+				return <-answer, nil
+			}))
+		},
+		want: []string{
+			`a turn of instance "it" failed: orchestration context used from a goroutine that is not its coroutine at`, "failing_test.go:",
+			"--- FAIL: TestFailing/goroutine_that_is_waited_for",
+		},
+	},
+	{
 		name: "waits_for_ever",
 		run: func(t *testing.T) {
 			durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
@@ -96,7 +117,38 @@ var failures = []struct {
 				return durango.NewSignal[int]("never").Next(ctx).Await(ctx)
 			}))
 		},
-		want: []string{`wait for instance "it"`, "deadline exceeded", "is Running after 1 turns", "<- Started"},
+		want: []string{
+			`: wait for instance "it": context deadline exceeded`, "is Running after 1 turns", "<- Started",
+			"it waits for a signal or an update, or for something that is not durango's",
+		},
+	},
+	{
+		name: "waits_for_what_nobody_has",
+		run: func(t *testing.T) {
+			durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+				durangotest.Wait(e, durangotest.Start(e, prog, "it", 1))
+			}, step, prog.Bind(func(ctx *durango.Context, n int) (int, error) {
+				if _, err := step.Call(ctx, n); err != nil {
+					return 0, err
+				}
+				far := durango.NewActivity[int, int]("far").Go(ctx, n)
+				other := durango.NewOrchestration[int, int]("other").With(durango.CallOptions{ID: "child"}).Go(ctx, n)
+				return n, ctx.Join(far, other, ctx.After(100*365*24*time.Hour))
+			}))
+		},
+		want: []string{
+			`it waits for activity "far" (#2), which is not registered`,
+			`and instance "child" of "other" (#3), which is not registered`, "and a timer at 2099-",
+		},
+	},
+	{
+		name: "waits_for_code",
+		run: func(t *testing.T) {
+			durangotest.Run(t, func(t *testing.T, e *durangotest.Env) {
+				durangotest.Wait(e, durangotest.Start(e, prog.With(durango.CallOptions{Version: "2.0.0"}), "it", 1))
+			}, prog.Bind(func(*durango.Context, int) (int, error) { return 0, nil }))
+		},
+		want: []string{`no definition of "program" is registered in version 2.0.0`},
 	},
 	{
 		name: "unknown_instance",
@@ -169,6 +221,38 @@ var failures = []struct {
 		want: []string{`- instance "it", program 1.0.0: Completed, output 3`, `+ instance "it", program 1.0.0: Completed, output 4`},
 	},
 	{
+		// What others see of an instance while it runs, and after.
+		name: "CrashEverywhere_values_and_answers",
+		run: func(t *testing.T) {
+			attempts := durango.NewValue[int]("attempts")
+			ask := durango.NewUpdate[durango.None, int]("ask")
+			attempt := durango.DefineActivity("attempt", func(ctx context.Context, _ durango.None) (int, error) {
+				return durango.Info(ctx).Attempt, nil
+			})
+			durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
+				durangotest.Start(e, prog, "it", 1)
+				if _, err := ask.Call(e.Context(), e.Client(), "it", durango.None{}); err != nil {
+					t.Error(err)
+				}
+				e.Wait("it")
+			}, attempt, prog.Bind(func(ctx *durango.Context, n int) (int, error) {
+				var tries int
+				ask.Handle(ctx, func(ctx *durango.Context, _ durango.None) (out int, err error) {
+					tries, err = attempt.Call(ctx, durango.None{})
+					return tries, err
+				}, func(durango.None) error { return nil })
+				if err := ctx.Sleep(time.Hour); err != nil {
+					return 0, err
+				}
+				return n, attempts.Set(ctx, tries)
+			}))
+		},
+		want: []string{
+			`- instance "it", value "attempts": 1`, `+ instance "it", value "attempts": 2`,
+			`- instance "it", answer of update "ask": 1`, `+ instance "it", answer of update "ask": 2`,
+		},
+	},
+	{
 		name: "CrashEverywhere_not_repeatable",
 		run: func(t *testing.T) {
 			durangotest.CrashEverywhere(t, func(t *testing.T, e *durangotest.Env) {
@@ -230,6 +314,7 @@ func TestKitFails(t *testing.T) {
 			exit := assert.ErrorAs[*exec.ExitError](t, err, "%s", out)
 			assert.Equal(t, exit.ExitCode(), 1, "%s", out)
 			assert.Contains(t, string(out), f.want...)
+			assert.False(t, strings.Contains(string(out), `wait for instance "it": wait for`), "said twice: %s", out)
 		})
 	}
 }

@@ -99,9 +99,9 @@ func (f *fleet) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		changed, _ := f.world.changes()
 		o := f.world.outlook(f.known())
-		if o.busy || o.due && ignored < patience || o.next <= nap {
+		if o.busy || ignored < o.patience || o.next <= nap {
 			still = f.work(ctx, changed, still)
-			if ignored++; still == 0 || !o.due {
+			if ignored++; still == 0 || o.patience == 0 {
 				ignored = 0
 			}
 			continue
@@ -122,6 +122,10 @@ const (
 	// patience is how many naps a node has to take what is due. What it has not
 	// taken by then is not for it: an activity in another pool, for example.
 	patience = 10
+	// longPatience is how many it has for what it serves, and so must hold back:
+	// for its rate, or until a session closes. It is a day, and a few seconds of
+	// real time.
+	longPatience = 24 * 3600
 	// tooLong is how many naps activities may run without anything happening.
 	// It is 30 days, and nearly a minute of real time.
 	tooLong = 30 * 24 * 3600

@@ -108,7 +108,17 @@ func replayPrefixes(rt *durango.Runtime, turns []history.Turn) error {
 // [filepath.Glob] has them, that matches one file at least. The test fails with
 // the first difference of each file. What an upgrade changed in payloads is
 // logged and does not fail the test: what is recorded stands.
+//
+// It is ReplayWith without options.
 func Replay(t testing.TB, files string, definitions ...durango.Registrable) {
+	t.Helper()
+	ReplayWith(t, files, durango.Options{}, definitions...)
+}
+
+// ReplayWith is [Replay] for histories of nodes with these options: with a codec,
+// with interceptors that wait or call something around an orchestration, or with
+// other limits. Without a logger nothing is logged.
+func ReplayWith(t testing.TB, files string, o durango.Options, definitions ...durango.Registrable) {
 	t.Helper()
 	paths, err := filepath.Glob(files)
 	if err == nil && len(paths) == 0 {
@@ -117,9 +127,12 @@ func Replay(t testing.TB, files string, definitions ...durango.Registrable) {
 	if err != nil {
 		t.Fatalf("replay %s: %v", files, err)
 	}
-	rt, err := durango.New(memory.Open(), durango.Options{Logger: slog.New(slog.DiscardHandler)})
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	rt, err := durango.New(memory.Open(), o)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("replay %s: %v", files, err)
 	}
 	rt.Register(slices.Collect(maps.Values(latest(nil, definitions)))...)
 	for _, path := range paths {

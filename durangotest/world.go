@@ -33,6 +33,7 @@ type world struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed by the next change
 	gone    map[provider.NodeKey]bool
+	served  map[provider.TaskFilter]bool // what a node has asked for
 	closed  bool
 }
 
@@ -41,6 +42,7 @@ func newWorld() *world {
 		Store: memory.Open(), changed: make(chan struct{}),
 		failed: func(string, string) {},
 		gone:   map[provider.NodeKey]bool{},
+		served: map[provider.TaskFilter]bool{},
 	}
 }
 
@@ -167,6 +169,23 @@ func (w *world) Commit(ctx context.Context, node provider.NodeKey, batch []provi
 	return after(w, results, err)
 }
 
+// ClaimTasks notes what nodes serve.
+func (w *world) ClaimTasks(ctx context.Context, req provider.TaskClaim) (provider.TaskClaimReply, error) {
+	w.mu.Lock()
+	for _, f := range req.Filters {
+		w.served[f] = true
+	}
+	w.mu.Unlock()
+	return w.Store.ClaimTasks(ctx, req)
+}
+
+// serves reports whether a node has asked for tasks like this one.
+func (w *world) serves(t *provider.Task) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.served[provider.TaskFilter{Name: t.Name, Pool: t.Pool}]
+}
+
 // FinishTasks implements [provider.Provider].
 func (w *world) FinishTasks(ctx context.Context, node provider.NodeKey, batch []provider.TaskFinish) ([]error, error) {
 	r, err := w.Store.FinishTasks(ctx, node, batch)
@@ -219,8 +238,8 @@ func (w *world) Delete(ctx context.Context, t provider.Target, force bool) error
 type outlook struct {
 	// busy: a node holds something.
 	busy bool
-	// due: something waits that a node should take.
-	due bool
+	// patience is how many naps a node has to take what is due; zero: nothing is.
+	patience int
 	// next is the time until something that waits becomes due; nearly for ever
 	// when nothing will by itself.
 	next time.Duration
@@ -229,9 +248,9 @@ type outlook struct {
 func (w *world) outlook(known map[durango.Definition]bool) (o outlook) {
 	now := time.Now().UnixNano()
 	next := provider.Never
-	at := func(t int64) {
+	at := func(t int64, naps int) {
 		if t <= now {
-			o.due = true
+			o.patience = max(o.patience, naps)
 		} else {
 			next = min(next, t)
 		}
@@ -239,22 +258,38 @@ func (w *world) outlook(known map[durango.Definition]bool) (o outlook) {
 	for _, row := range w.instances(provider.Pending, provider.Running) {
 		o.busy = o.busy || row.Owner != 0
 		if row.Owner == 0 && runs(known, &row) {
-			at(row.WakeAt)
+			at(row.WakeAt, patience)
 		}
 		tasks, _ := w.Tasks(context.Background(), row.Key) // an open memory store does not fail
 		for _, t := range tasks {
-			o.busy = o.busy || t.Holder != 0
+			o.busy = o.busy || t.Holder != 0 || running(&t)
 			if t.Holder != 0 {
 				continue
 			}
-			at(t.ComputeExpiresAt())
+			at(t.ComputeExpiresAt(), patience)
 			if !t.Parked && (known[durango.Definition{Kind: "activity", Name: t.Name}] || strings.HasPrefix(t.Name, "durango/")) {
-				at(t.VisibleAt)
+				naps := patience
+				if w.serves(&t) {
+					naps = longPatience
+				}
+				at(t.VisibleAt, naps)
 			}
 		}
 	}
 	o.next = time.Duration(next - now)
 	return o
+}
+
+// running reports whether a task is that of a function that has called
+// [durango.CompleteLater] and has not returned: until then its row says that it
+// was lost, for whoever finds it after its node has died, and the time until
+// which it may wait otherwise.
+func running(t *provider.Task) bool {
+	if !t.Parked {
+		return false
+	}
+	e, err := history.DecodeMessage(t.Failure)
+	return err == nil && e.Time != 0 && e.Failure != nil && e.Failure.Code == durango.CodeWorkerLost
 }
 
 // runs reports whether a node with these definitions would claim an instance.

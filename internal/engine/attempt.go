@@ -5,9 +5,12 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/durango-go/durango/history"
 )
 
-// Why an attempt's context ended; context.Cause returns them.
+// Why an attempt's context ended, if not for a [TimeoutError]. context.Cause
+// returns it, as Options.Cause has it.
 var (
 	// ErrTaskCanceled: the orchestration withdrew the activity or ended.
 	ErrTaskCanceled = errors.New("activity canceled")
@@ -18,6 +21,12 @@ var (
 	// again elsewhere.
 	ErrDraining = errors.New("node is shutting down")
 )
+
+// TimeoutError is why the context of an attempt ended that has failed because
+// its time was over, or it was silent.
+type TimeoutError struct{ Failure *history.Failure }
+
+func (e *TimeoutError) Error() string { return e.Failure.Message }
 
 type attemptKey struct{}
 
@@ -38,7 +47,7 @@ type taskContext struct {
 	mu     sync.Mutex
 	done   chan struct{}
 	err    error
-	cause  error
+	ended  context.Context // where context.Cause finds why; nil before
 	after  map[int]func()
 	nextID int
 	timer  *time.Timer
@@ -70,7 +79,12 @@ func (c *taskContext) Value(key any) any {
 	if _, ok := key.(attemptKey); ok {
 		return c.attempt
 	}
-	return nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended == nil {
+		return nil
+	}
+	return c.ended.Value(key)
 }
 
 // AfterFunc lets package context follow this context without a goroutine.
@@ -96,14 +110,21 @@ func (c *taskContext) AfterFunc(f func()) func() bool {
 	}
 }
 
-// cancel ends the context. The first call decides.
+// cancel ends the context. The first call decides. context.Cause looks for a
+// context of its own package, with a key that only that has: one that has ended
+// for the same cause answers for this.
 func (c *taskContext) cancel(err, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return
 	}
-	c.err, c.cause = err, cause
+	if public := c.attempt.task.engine.o.Cause; public != nil {
+		cause = public(cause)
+	}
+	ended, end := context.WithCancelCause(context.Background())
+	end(cause)
+	c.err, c.ended = err, ended
 	if c.done != nil {
 		close(c.done)
 	}
@@ -114,15 +135,4 @@ func (c *taskContext) cancel(err, cause error) {
 		go f()
 	}
 	c.after = nil
-}
-
-// CancelCause returns why an attempt's context ended, which context.Cause
-// cannot see in a context that is not its own.
-func CancelCause(ctx context.Context) error {
-	if a := AttemptFrom(ctx); a != nil && a.ctx != nil {
-		a.ctx.mu.Lock()
-		defer a.ctx.mu.Unlock()
-		return a.ctx.cause
-	}
-	return context.Cause(ctx)
 }

@@ -10,8 +10,10 @@ import (
 type beats struct {
 	timer *time.Timer   // fires when the next sign of life is overdue
 	every time.Duration // zero: nobody waits for one
-	said  []byte        // nil: nothing
-	fresh bool          // said is not in the store yet
+	// parked: its function runs on after its parking.
+	parked bool
+	said   []byte // nil: nothing
+	fresh  bool   // said is not in the store yet
 }
 
 // expectBeats fails the attempt when it is silent for longer than every. The
@@ -37,7 +39,27 @@ func (a *Attempt) Beat(said []byte) {
 		}
 		t.beats.said, t.beats.fresh = bytes.Clone(said), true
 	}
-	if t.beats != nil && t.beats.timer != nil && t.ctx.err == nil && !t.settled.Load() {
+	if t.beats != nil && t.beats.timer != nil && t.ctx.err == nil && (!t.settled.Load() || t.beats.parked) {
+		t.beats.timer.Reset(t.beats.every)
+	}
+}
+
+// holdBeats expects no sign of life while the attempt is being parked, which
+// takes as long as it takes.
+func (t *task) holdBeats() {
+	t.ctx.mu.Lock()
+	defer t.ctx.mu.Unlock()
+	if t.beats != nil && t.beats.timer != nil {
+		t.beats.timer.Stop()
+	}
+}
+
+// awaitBeats expects them again, of a parked attempt whose function runs on.
+func (t *task) awaitBeats() {
+	t.ctx.mu.Lock()
+	defer t.ctx.mu.Unlock()
+	if t.beats != nil && t.beats.timer != nil {
+		t.beats.parked = true
 		t.beats.timer.Reset(t.beats.every)
 	}
 }

@@ -64,7 +64,7 @@ func (e *Engine) sweeps(ctx context.Context) {
 	if e.o.SweepBlobs == nil {
 		return
 	}
-	for e.await(ctx, nil, e.o.SweepInterval/2+time.Duration(e.o.random(int64(e.o.SweepInterval)))) {
+	for e.await(ctx, nil, time.Duration(after(int64(e.o.SweepInterval/2), e.o.random(int64(e.o.SweepInterval))))) {
 		if err := e.o.SweepBlobs(ctx); err != nil && ctx.Err() == nil {
 			e.o.Logger.Warn("blobs could not be swept", "error", err)
 		}

@@ -120,6 +120,13 @@ func (c *Client) Operated(k provider.Key) {
 	c.lostSight(k)
 }
 
+// Terminated is told that this client has terminated an instance. Those who wait
+// for it here are told at once: it may be deleted before anybody looks.
+func (c *Client) Terminated(k provider.Key, outcome []byte) {
+	c.ended(provider.Outcome{Key: k, Status: provider.Terminated, Payload: outcome})
+	c.Operated(k)
+}
+
 type startCall struct {
 	ctx    context.Context
 	n      provider.NewInstance

@@ -1,9 +1,29 @@
 package engine
 
 import (
+	"math"
 	"sync"
 	"time"
+
+	"github.com/durango-go/durango/provider"
 )
+
+// after is the time d later than at, in nanoseconds. What lies beyond the range
+// of a time is Never, and not in the past.
+func after[D ~int64](at int64, d D) int64 {
+	if sum := at + int64(d); d <= 0 || sum > at {
+		return sum
+	}
+	return provider.Never
+}
+
+// nanos is d without its fraction, and within the range of an int64.
+func nanos(d float64) int64 {
+	if d >= math.MaxInt64 { // as a float64 one more than that
+		return math.MaxInt64
+	}
+	return int64(d)
+}
 
 // clock estimates the store's time: its last reading plus what has passed
 // here, on the monotonic clock, since the reading arrived. A reading is never

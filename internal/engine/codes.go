@@ -40,3 +40,12 @@ func refusal(e *history.Event, r provider.Refusal) {
 	}
 	e.Failure = f
 }
+
+// CanceledText says that something was canceled, and for which reason if there
+// is one: the same to a child's parent as to whoever else waits for it.
+func CanceledText(reason string) string {
+	if reason == "" {
+		return "canceled"
+	}
+	return "canceled: " + reason
+}

@@ -292,7 +292,7 @@ func (e *Engine) committed(x *execution, r *provider.CommitResult, mail *[]hando
 // it was claimed by a clock that is a little ahead of this node's. The caller
 // holds x.mu.
 func (e *Engine) settle(x *execution) {
-	if x.state == idle && x.node != 0 && x.charged && len(x.local) == 0 && x.nextTimer > e.clock.now()+int64(e.o.IdleRelease) {
+	if x.state == idle && x.node != 0 && x.charged && len(x.local) == 0 && x.nextTimer > after(e.clock.now(), e.o.IdleRelease) {
 		e.leaveIdle(x, running)
 		e.release(x)
 	}

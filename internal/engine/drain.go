@@ -94,8 +94,9 @@ func (e *Engine) waitUntil(limit time.Duration, done func() bool) bool {
 	return true
 }
 
-// giveBack returns held tasks to the queue, their attempt uncounted, and those
-// that carry this node's key although it never learned of them.
+// giveBack returns held tasks to the queue, their attempt uncounted, also those
+// whose function left their completion to others and still runs, and those that
+// carry this node's key although it never learned of them.
 func (e *Engine) giveBack(node provider.NodeKey) {
 	e.mu.Lock()
 	held := e.held
@@ -115,11 +116,13 @@ func (e *Engine) giveBack(node provider.NodeKey) {
 			give(ref, t.details(), note)
 		}
 	}
+	e.waitUntil(e.o.DrainTimeout, func() bool { return e.parks.Load() == 0 })
+	ctx, cancel := context.WithTimeout(e.ctx, e.o.DrainTimeout)
+	defer cancel()
+	e.giveBackParked(ctx)
 	if node == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(e.ctx, e.o.DrainTimeout)
-	defer cancel()
 	for {
 		rows, err := e.store.Owned(ctx, node)
 		if err == nil {

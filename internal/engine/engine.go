@@ -61,6 +61,7 @@ type Engine struct {
 	draining atomic.Bool
 	hurry    atomic.Bool  // draining, and the grace of local tasks is over
 	busy     atomic.Int64 // executions that are not idle
+	parks    atomic.Int64 // calls of Park under way
 	progress underway
 	wake     chan struct{}
 	wakeTask chan struct{}
@@ -79,6 +80,9 @@ type Engine struct {
 	vouching chan struct{}
 	// parking are held tasks whose attempt waits to be parked.
 	parking map[provider.TaskRef]chan error
+	// lacking are the kinds of tasks that this node has scheduled, cannot run, and
+	// has said so.
+	lacking map[provider.TaskFilter]bool
 	hot     hotList // idle executions with a machine, coldest first
 	hotMem  int64
 

@@ -260,15 +260,20 @@ func TestANameNoNodeHasWaits(t *testing.T) {
 		row := rowOf(t, store, target)
 		assert.True(t, row.Status == provider.Pending && row.Owner == 0 && row.Attempts == 0 && row.WakeAt <= time.Now().UnixNano(), row)
 		assert.Equal(t, n.Metrics().Claimed, int64(0))
-		// The activity of another node waits in the same way.
+		// The activity of another node waits in the same way, and the node that
+		// schedules it says so, once for each name and pool.
 		code := func(m *replay.Machine, _ *history.Event) history.Event {
-			return completed(collect(m, schedule(m, "far", "f")))
+			return completed(collect(m, schedule(m, "far", "f"), schedule(m, "far", "g"), schedule(m, "echo", "h")))
 		}
-		start(t, store, Options{}, codeMap{"other": code}, nil)
-		until(t, "the task", func() bool { tasks, _ := store.Tasks(t.Context(), target.Key); return len(tasks) == 1 })
+		var log bytes.Buffer
+		far := start(t, store, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, codeMap{"other": code}, actMap{"echo": echo})
+		until(t, "the tasks", func() bool { tasks, _ := store.Tasks(t.Context(), target.Key); return len(tasks) == 2 })
 		time.Sleep(time.Minute)
 		start(t, store, Options{}, nil, actMap{"far": echo})
-		assert.Equal(t, string(within(t, time.Second, store, target).Payload), "f")
+		assert.Equal(t, string(within(t, time.Second, store, target).Payload), "fgh")
+		assert.NoError(t, far.stop())
+		assert.Equal(t, strings.Count(log.String(), "not registered with this node"), 1, "%s", log.String())
+		assert.True(t, strings.Contains(log.String(), `activity=far pool="" instance=x`), log.String())
 	})
 }
 
@@ -356,6 +361,54 @@ func TestAMessageOfALaterFormatIsTriedByOthers(t *testing.T) {
 		assert.Equal(t, n.Metrics().TurnFailures, int64(4))
 		assert.Equal(t, n.Metrics().Undecodable, int64(1))
 	})
+}
+
+// DESIGN 9: "Never skip what cannot be decoded": a recorded turn that cannot be
+// read fails the turn, for as long as that is so. Going on without it would run
+// again what has its result there.
+func TestATurnThatCannotBeDecodedIsNotSkipped(t *testing.T) {
+	for name, damage := range map[string]func(events []byte){
+		"later format": func(events []byte) { events[0] = 250 },
+		"corrupt":      func(events []byte) { events[1] = 0x7f },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				store := memory.Open()
+				var runs ran
+				acts := actMap{"work": func(_ context.Context, a *Attempt) ([]byte, *history.Failure) {
+					runs.note(a)
+					return a.Input, nil
+				}}
+				code := func(m *replay.Machine, _ *history.Event) history.Event {
+					return completed(collect(m, schedule(m, "work", "w")) + awaitSignals(m, "n", 1))
+				}
+				codes, o := codeMap{"two": code}, Options{Policy: Policy{MaxFailures: -1}}
+				n := start(t, store, o, codes, acts)
+				target := begin(t, n.Client(), "two", "x", nil)
+				until(t, "two turns", func() bool { return rowOf(t, store, target).NextTurn == 3 })
+				assert.NoError(t, n.stop())
+				turns, err := store.Turns(t.Context(), target.Key, 1, 0)
+				assert.NoError(t, err)
+				second := turns[1].Events // the store's own
+				whole := bytes.Clone(second)
+				damage(second)
+
+				n = start(t, store, o, codes, acts)
+				signal(t, n.Client(), "x", "n", "1")
+				until(t, "failures", func() bool { return provider.ParseTurnFailure(rowOf(t, store, target).TurnFailure).Count >= 3 })
+				row := rowOf(t, store, target)
+				assert.Equal(t, row.Status, provider.Running)
+				assert.Equal(t, row.NextTurn, int64(3))
+				assert.Equal(t, provider.ParseTurnFailure(row.TurnFailure).Kind, "undecodable")
+				assert.NoError(t, n.stop())
+
+				copy(second, whole)
+				start(t, store, o, codes, acts)
+				assert.Equal(t, string(within(t, time.Hour, store, target).Payload), "w1")
+				assert.Equal(t, len(runs.of("w")), 1, "runs of an activity that has its result")
+			})
+		})
+	}
 }
 
 // DESIGN 3 and CONTRACT: "start-up fails and says who has to be upgraded".

@@ -96,7 +96,7 @@ func (e *Engine) claimTasks(ctx context.Context) (provider.TaskClaimReply, int, 
 	}
 	e.clock.set(reply.Now)
 	if next >= 0 {
-		reply.NextDue = min(reply.NextDue, e.clock.now()+int64(next))
+		reply.NextDue = min(reply.NextDue, after(e.clock.now(), next))
 	}
 	var suspects []*task
 	for i := range reply.Tasks {
@@ -135,8 +135,8 @@ func (e *Engine) hold(row *provider.Task, node provider.NodeKey) (suspect *task)
 		answer(workerLost(row.Name, n-1, command.Policy))
 		return nil
 	}
-	if p := command.Policy; p != nil && p.ScheduleToClose > 0 && e.clock.now() >= row.ScheduledAt+p.ScheduleToClose {
-		answer(timeout(row.Name, "schedule-to-close", time.Duration(p.ScheduleToClose)))
+	if e.clock.now() >= closeBy(command.Policy, row.ScheduledAt) {
+		answer(timeout(row.Name, "schedule-to-close", time.Duration(command.Policy.ScheduleToClose)))
 		return nil
 	}
 	if event, ok := e.condemned(t, row); ok {
@@ -184,6 +184,8 @@ func (e *Engine) expired(t *task, row *provider.Task, cmd *history.Event) {
 			return
 		}
 		f = workerLost(row.Name, row.Attempt, cmd.Policy)
+	case row.Parked && cmd.Policy.Heartbeat > 0 && e.clock.now() < waitEnd(row):
+		f = timeout(row.Name, "heartbeat", time.Duration(cmd.Policy.Heartbeat))
 	case row.Parked:
 		f = timeout(row.Name, "start-to-close", time.Duration(cmd.Policy.StartToClose))
 	}

@@ -89,10 +89,27 @@ func (e *Engine) lukewarm(x *execution, now time.Time) bool {
 	return x.state == idle && x.node == 0 && x.events <= longHistory && now.Sub(x.idleSince)/hotPatience > e.o.IdleRelease
 }
 
-// hangs reports whether a turn of x runs for longer than limit. The caller
-// holds x.mu.
+// misuseGrace is how long a turn may go on in which a goroutine has used the
+// context: it fails when it ends, and it waits for that goroutine if it does not.
+const misuseGrace = time.Second
+
+// hangs reports whether a turn of x runs for longer than limit, or than makes
+// sense. The caller holds x.mu.
 func (x *execution) hangs(now time.Time, limit time.Duration) bool {
-	return x.state == running && !x.turn.began.IsZero() && now.Sub(x.turn.began) > limit
+	if x.state != running || x.turn.began.IsZero() {
+		return false
+	}
+	ran := now.Sub(x.turn.began)
+	return ran > limit || ran > misuseGrace && x.misused() != nil
+}
+
+// misused says what was wrong with the use of the context in the turn that runs,
+// if anything was. The caller holds x.mu.
+func (x *execution) misused() error {
+	if x.machine == nil {
+		return nil
+	}
+	return x.machine.Misused()
 }
 
 // giveUp ends the ownership of an instance whose turn hangs: the goroutine
@@ -103,6 +120,7 @@ func (e *Engine) giveUp(x *execution, after time.Duration) {
 	stacks := stuckStacks()
 	e.o.Logger.Error("turn does not end", "instance", x.id, "turn", x.nextTurn, "after", after.Round(time.Millisecond),
 		"stacks", stacks)
+	cause := cmp.Or(x.misused(), error(&stuckError{e.o.TurnTimeout, stacks}))
 	if x.birth != nil {
 		e.miscarry(x) // it hangs again where people see it
 		return
@@ -127,7 +145,7 @@ func (e *Engine) giveUp(x *execution, after time.Duration) {
 	defer y.mu.Unlock()
 	y.state = running
 	e.busy.Add(1)
-	e.failTurn(y, &stuckError{e.o.TurnTimeout, stacks})
+	e.failTurn(y, cause)
 }
 
 // stuckStacks returns the stacks of coroutines that are not parked.

@@ -78,6 +78,9 @@ func (e *Engine) loadGroup(group []*execution) {
 		switch {
 		case err == nil:
 			for i, x := range group {
+				if l := &loaded[i]; l.Err == nil && l.Instance.NextTurn == 1 {
+					e.lookForCancel(l)
+				}
 				e.loaded(x, &loaded[i])
 			}
 			return
@@ -90,6 +93,34 @@ func (e *Engine) loadGroup(group []*execution) {
 			for i := range group {
 				e.loadGroup(group[i : i+1])
 			}
+			return
+		}
+	}
+}
+
+// lookForCancel leaves of the mail of an instance that has taken no turn its
+// start and the first request to cancel, if there is one: a request hastens a
+// delayed start, whose code must not run, and so has to be part of the first turn
+// however much was sent before it. That turn ends the instance, so nobody is going
+// to read the rest.
+func (e *Engine) lookForCancel(l *provider.Loaded) {
+	if len(l.Mail) == 0 || l.Mail[0].Seq != 1 {
+		return
+	}
+	start := l.Mail[0]
+	for page := l; ; {
+		for _, m := range page.Mail {
+			if event, err := history.DecodeMessage(m.Payload); err == nil && event.Kind == history.CancelRequested {
+				l.Mail, l.MoreMail = []provider.Mail{start, m}, false
+				return
+			}
+		}
+		if !page.MoreMail || len(page.Mail) == 0 {
+			return
+		}
+		last := page.Mail[len(page.Mail)-1].Seq
+		var err error
+		if page, err = e.loadPart(provider.LoadRequest{Key: l.Instance.Key, AfterMail: last, MaxBytes: mailBytes}); err != nil {
 			return
 		}
 	}
@@ -275,10 +306,15 @@ func decodeTurns(decoder *history.Decoder, rows []provider.Turn, yield func(*his
 	return nil
 }
 
-// loadTurns reads a page of history, for as long as it takes.
+// loadTurns reads a page of history.
 func (e *Engine) loadTurns(key provider.Key, from int64) (*provider.Loaded, error) {
+	return e.loadPart(provider.LoadRequest{Key: key, FromTurn: from, MaxMail: 1, MaxBytes: pageBytes})
+}
+
+// loadPart reads a part of an instance, for as long as it takes.
+func (e *Engine) loadPart(req provider.LoadRequest) (*provider.Loaded, error) {
 	for delay := time.Millisecond; ; delay = min(2*delay, maxPause) {
-		page, err := e.store.Load(e.ctx, []provider.LoadRequest{{Key: key, FromTurn: from, MaxMail: 1, MaxBytes: pageBytes}})
+		page, err := e.store.Load(e.ctx, []provider.LoadRequest{req})
 		switch {
 		case err == nil && page[0].Err == nil:
 			return &page[0], nil

@@ -36,7 +36,7 @@ func TestANodeThatWasBuriedDropsEverythingAndJoinsAgain(t *testing.T) {
 		acts := actMap{"slow": func(ctx context.Context, a *Attempt) ([]byte, *history.Failure) {
 			if r.note(a); a.Number == 1 {
 				<-ctx.Done()
-				lost <- CancelCause(ctx)
+				lost <- context.Cause(ctx)
 				return []byte("a result nobody wants"), nil
 			}
 			return a.Input, nil
@@ -174,7 +174,7 @@ func TestANodeThatWasBuriedCancelsWhatItHolds(t *testing.T) {
 		slow := func(ctx context.Context, a *Attempt) ([]byte, *history.Failure) {
 			if begun <- true; a.Number == 1 {
 				<-ctx.Done()
-				lost <- CancelCause(ctx)
+				lost <- context.Cause(ctx)
 				return []byte("a result nobody wants"), nil
 			}
 			return []byte(fmt.Sprint(a.Number)), nil

@@ -77,6 +77,9 @@ type Options struct {
 	// Compression is the size in bytes from which what is stored is compressed.
 	// Default 4 KiB; negative: never.
 	Compression int
+	// Cause turns what ends the context of an attempt into what context.Cause
+	// returns. Nil: it is returned as it is.
+	Cause func(error) error
 	// PutBlob keeps a content that a turn refers to, before the turn is
 	// committed. Nil: no turn has any.
 	PutBlob func(ctx context.Context, address history.BlobAddress, content []byte) error

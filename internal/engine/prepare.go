@@ -41,8 +41,10 @@ func (e *Engine) prepareBare(x *execution, read int64) {
 // dueAt says when x needs an owner without mail.
 func (e *Engine) dueAt(x *execution, local int) int64 {
 	switch {
-	case local > 0 || len(x.first) > 0 || x.nextTurn == 1:
+	case local > 0 || x.nextTurn == 1:
 		return 0
+	case len(x.first) > 0: // since it continued as new, or about then
+		return e.clock.now()
 	case x.machine == nil:
 		return x.nextTimer
 	}
@@ -86,7 +88,7 @@ func (e *Engine) prepareTurn(x *execution, now, read int64, commands []history.E
 	c.OpenLocal = local
 	switch {
 	case s.carried != nil:
-		c.DueAt = 0
+		c.DueAt = now // since when it waits, should nobody have its version
 	case s.final != nil:
 		c.DueAt = provider.Never
 	case local > 0:
@@ -96,7 +98,7 @@ func (e *Engine) prepareTurn(x *execution, now, read int64, commands []history.E
 		c.DueAt = p.NextTimer
 		// A sleep that is long gives up the instance by the same write.
 		c.Release = p.Activities == 0 && p.Children == 0 &&
-			p.NextTimer != provider.Never && p.NextTimer > now+int64(e.o.IdleRelease)
+			p.NextTimer != provider.Never && p.NextTimer > after(now, e.o.IdleRelease)
 	}
 	return nil
 }
@@ -170,10 +172,36 @@ func (e *Engine) schedule(x *execution, now int64, cmd *history.Event) {
 		x.turn.started = append(x.turn.started, e.newTask(x, act, cmd, now))
 		return
 	}
+	if act == nil || act.Pool != cmd.Pool {
+		e.lacks(x, provider.TaskFilter{Name: cmd.Name, Pool: cmd.Pool})
+	}
 	e.metrics.activitiesRow.Add(1)
 	row := newRow(cmd, now, x.taskPayload(cmd))
 	row.VisibleAt = now
 	x.turn.commit.Tasks = append(x.turn.commit.Tasks, row)
+}
+
+// maxLacking bounds the kinds of tasks that a node speaks of: names and pools may
+// be made from data.
+const maxLacking = 1000
+
+// lacks says, once, that x schedules tasks of a kind that this node never claims.
+// That is as it should be where others have it, and a mistake where nobody does;
+// only whoever runs the nodes can tell.
+func (e *Engine) lacks(x *execution, kind provider.TaskFilter) {
+	e.mu.Lock()
+	again := e.lacking[kind] || len(e.lacking) >= maxLacking
+	if !again {
+		if e.lacking == nil {
+			e.lacking = map[provider.TaskFilter]bool{}
+		}
+		e.lacking[kind] = true
+	}
+	e.mu.Unlock()
+	if !again {
+		e.o.Logger.Info("an activity is not registered with this node in this pool; its tasks wait for a node that has it",
+			"node", int64(e.nodeKey()), "activity", kind.Name, "pool", kind.Pool, "instance", x.id)
+	}
 }
 
 // queuedOnly reports whether a task must be a row from the beginning: a
@@ -227,7 +255,7 @@ func (e *Engine) takesOn(name, version string) bool {
 // cancelOf is the request to a child of x to cancel.
 func cancelOf(x *execution, id, reason string) provider.Message {
 	cancel := history.Event{Kind: history.CancelRequested, Text: reason}
-	return provider.Message{To: provider.Target{ID: id}, IfParent: x.key, Payload: history.AppendMessage(nil, &cancel)}
+	return provider.Message{To: provider.Target{ID: id}, IfParent: x.key, Payload: history.AppendMessage(nil, &cancel), Hasten: true}
 }
 
 // prepareEnd adds what follows from the end of an execution: the next one, or
@@ -335,7 +363,7 @@ func Notice(final *history.Event, command int64) history.Event {
 		return history.Event{Kind: history.ChildCompleted, Ref: command, Payload: final.Payload, Blobs: final.Blobs}
 	case history.Canceled:
 		return history.Event{Kind: history.ChildFailed, Ref: command,
-			Failure: &history.Failure{Code: CodeCanceled, Message: final.Text, Final: true}}
+			Failure: &history.Failure{Code: CodeCanceled, Message: CanceledText(final.Text), Final: true}}
 	default:
 		return history.Event{Kind: history.ChildFailed, Ref: command, Failure: final.Failure}
 	}

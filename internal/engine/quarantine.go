@@ -142,7 +142,7 @@ func classify(err error) (kind, at string) {
 			kind = kindUndecodable
 		}
 		return kind, place(panicked.At())
-	case errors.Is(err, history.ErrCorrupt):
+	case errors.Is(err, history.ErrCorrupt), errors.Is(err, history.ErrUnknownFormat):
 		return kindUndecodable, ""
 	case errors.As(err, &stuck):
 		return kindStuck, place(replay.UserFrame([]byte(stuck.stacks)))
@@ -214,7 +214,7 @@ func (e *Engine) failTurn(x *execution, err error) {
 	e.closeMachine(x)
 	c := e.prepareRelease(x)
 	c.Charge = !x.charged
-	c.NotBefore = e.clock.now() + wait
+	c.NotBefore = after(e.clock.now(), wait)
 	c.DueAt = 0
 	x.turn.failing = true
 	log := e.o.Logger.With("instance", x.id, "orchestration", x.name, "version", x.version, "turn", x.nextTurn,

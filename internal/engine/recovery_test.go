@@ -146,7 +146,7 @@ func TestAChildTerminatedByTheCloseOfItsParentIsLetGoAtOnce(t *testing.T) {
 		acts := actMap{"works": func(ctx context.Context, a *Attempt) ([]byte, *history.Failure) {
 			close(working)
 			<-ctx.Done()
-			stopped <- CancelCause(ctx)
+			stopped <- context.Cause(ctx)
 			return nil, nil
 		}}
 		child := func(m *replay.Machine, _ *history.Event) history.Event {
@@ -240,5 +240,46 @@ func TestADrainDoesNotLoseTheTimerOfWhatItHasJustClaimed(t *testing.T) {
 		assert.NoError(t, second.stop())
 		start(t, store, Options{}, codeMap{"o": code}, nil)
 		assert.Equal(t, string(within(t, time.Hour, store, target).Payload), "rested")
+	})
+}
+
+// DESIGN 9: "A completion is accepted once, for an open command of the same
+// execution and kind; anything else is dropped and counted."
+func TestWhatAnswersNoOpenCommandIsCounted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := memory.Open()
+		code := func(m *replay.Machine, _ *history.Event) history.Event {
+			return completed(collect(m, schedule(m, "nobody", "x")) + awaitSignals(m, "n", 1))
+		}
+		n := start(t, store, Options{}, codeMap{"asks": code}, nil)
+		n.waitMember(t)
+		target := begin(t, n.Client(), "asks", "x", nil)
+		until(t, "the first turn", func() bool { return rowOf(t, store, target).NextTurn == 2 })
+		var dropped int64
+		tasks, err := store.Tasks(t.Context(), target.Key)
+		assert.NoError(t, err)
+		command := tasks[0].Command
+		answer := func(kind history.Kind, ref, execution int64) {
+			read := rowOf(t, store, target).ReadSeq
+			ev := history.Event{Kind: kind, Ref: ref, Payload: []byte("a"), Attempt: 1}
+			_, err := n.Client().Send(t.Context(), provider.Message{
+				To: target, Execution: execution, Command: ref, Payload: history.AppendMessage(nil, &ev),
+			})
+			assert.NoError(t, err)
+			until(t, "it is read", func() bool { return rowOf(t, store, target).ReadSeq > read })
+		}
+		foreign := func(what string, kind history.Kind, ref, execution int64) {
+			answer(kind, ref, execution)
+			dropped++
+			assert.Equal(t, n.Metrics().Dropped, dropped, "%s", what)
+		}
+		foreign("of another execution", history.ActivityCompleted, command, 2)
+		foreign("of another kind", history.ChildCompleted, command, 1)
+		foreign("of no command", history.ActivityCompleted, command+50, 1)
+		answer(history.ActivityCompleted, command, 1)
+		assert.Equal(t, n.Metrics().Dropped, dropped, "the answer")
+		foreign("a second answer", history.ActivityCompleted, command, 1)
+		signal(t, n.Client(), "x", "n", "1")
+		assert.Equal(t, string(within(t, time.Minute, store, target).Payload), "a1")
 	})
 }

@@ -23,11 +23,11 @@ func retryAt(p *history.Policy, attempt int64, f *history.Failure, scheduled, no
 	if p == nil || f.Final || p.MaxAttempts <= attempt || nonRetryable(p, f) {
 		return 0, false
 	}
-	at := now + f.RetryAfter
+	at := after(now, f.RetryAfter)
 	if f.RetryAfter <= 0 {
-		at = now + pause(p, attempt, random)
+		at = after(now, pause(p, attempt, random))
 	}
-	if p.ScheduleToClose > 0 && at >= scheduled+p.ScheduleToClose {
+	if by := closeBy(p, scheduled); by < provider.Never && at >= by {
 		return 0, false
 	}
 	return at, true
@@ -74,7 +74,7 @@ func pause(p *history.Policy, attempt int64, random float64) int64 {
 	d = min(d, float64(limit))
 	// Jitter takes away from the pause, so that MaxInterval stays a bound.
 	d -= d * min(max(p.Jitter, 0), 1) * random
-	return int64(d)
+	return nanos(d)
 }
 
 // lost reports whether an attempt that was lost with its worker was the last.
@@ -89,16 +89,24 @@ func deadline(p *history.Policy, scheduled, now int64) (int64, string) {
 		return at, which
 	}
 	if p.StartToClose > 0 {
-		at, which = now+p.StartToClose, "start-to-close"
+		at, which = after(now, p.StartToClose), "start-to-close"
 	}
-	if p.ScheduleToClose > 0 && scheduled+p.ScheduleToClose < at {
-		at, which = scheduled+p.ScheduleToClose, "schedule-to-close"
+	if by := closeBy(p, scheduled); by < at {
+		at, which = by, "schedule-to-close"
 	}
 	return at, which
+}
+
+// closeBy is when an activity must be over with all its attempts, or Never.
+func closeBy(p *history.Policy, scheduled int64) int64 {
+	if p == nil || p.ScheduleToClose <= 0 {
+		return provider.Never
+	}
+	return after(scheduled, p.ScheduleToClose)
 }
 
 // turnBackoff is the pause after a turn failed for the nth time in a row.
 func turnBackoff(o *Options, n int64) int64 {
 	d := float64(o.MinBackoff) * math.Pow(2, float64(min(max(n, 1)-1, 40)))
-	return int64(min(d, float64(o.MaxBackoff)))
+	return nanos(min(d, float64(o.MaxBackoff)))
 }

@@ -689,6 +689,41 @@ func TestRule14AFirstTurnThatHangs(t *testing.T) {
 	}
 }
 
+// DESIGN 9: "A stuck turn … cannot be killed: … stop claiming for that slot": a
+// node of one slot runs nothing until the turn has returned after all.
+func TestRule14AStuckTurnKeepsItsSlot(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := tapped()
+		stuck, fixed := make(chan struct{}), atomic.Bool{}
+		var turns atomic.Int64
+		codes := codeMap{
+			"stuck": func(*replay.Machine, *history.Event) history.Event {
+				if !fixed.Load() {
+					neverYields(stuck)
+				}
+				return completed("at last")
+			},
+			"quick": func(*replay.Machine, *history.Event) history.Event {
+				turns.Add(1)
+				return completed("quick")
+			},
+		}
+		n := start(t, store, Options{TurnTimeout: 100 * time.Millisecond, MaxTurns: 1}, codes, nil)
+		n.waitMember(t)
+		var once sync.Once
+		release := func() { once.Do(func() { fixed.Store(true); close(stuck) }) }
+		defer release()
+		target := begin(t, NewClient(store, 0), "stuck", "x", nil)
+		failure(t, store, target, "did not end within 100ms")
+		other := begin(t, NewClient(store, 0), "quick", "y", nil)
+		time.Sleep(time.Minute)
+		assert.Equal(t, turns.Load(), int64(0), "turns beside the one that hangs")
+		release()
+		assert.Equal(t, string(within(t, time.Minute, store, other).Payload), "quick")
+		assert.Equal(t, string(within(t, time.Hour, store, target).Payload), "at last")
+	})
+}
+
 // DESIGN 6, rule 15: "A failure under a claim already charged is not charged
 // again; a release without a turn, and quiescence after a replay, clear the
 // charge."

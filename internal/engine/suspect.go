@@ -133,7 +133,7 @@ func (e *Engine) arraign(suspects []*task) {
 // putBack returns a suspect that cannot be tried here to the queue for a while.
 func (e *Engine) putBack(t *task) {
 	if !t.settled.Swap(true) {
-		e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), VisibleAt: e.clock.now() + int64(e.o.Lease), GiveBack: true})
+		e.finishHeld(t, provider.TaskFinish{TaskRef: t.held.Ref(), VisibleAt: after(e.clock.now(), e.o.Lease), GiveBack: true})
 	}
 }
 

@@ -251,6 +251,47 @@ func TestALongTrialLetsOthersRun(t *testing.T) {
 	})
 }
 
+// Once others run beside it, the end of a process may be the work of any of them:
+// however often that happens to a task that takes long, it is not counted.
+func TestWhatEndsBesideOthersIsNotCounted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := memory.Open()
+		target := queue(t, store, "long", 1, nil)[0]
+		lose(t, store, 2, "long")
+		end := make(chan struct{})
+		defer close(end)
+		o := Options{Lease: time.Second, DrainTimeout: time.Millisecond, MaxTaskCrashes: 5}
+		codes := codeMap{"long": one("long", nil)}
+		for i := range 6 {
+			tap := tapped()
+			tap.Store = store
+			others := make(chan struct{}, 1)
+			tap.onExtend = func(batch []provider.TaskBeat, do func() ([]bool, error)) ([]bool, error) {
+				still, err := do()
+				for i := range batch {
+					if e, _ := history.DecodeMessage(batch[i].Failure); strings.Contains(e.Text, `"`+beside+`"`) {
+						poke(others)
+					}
+				}
+				return still, err
+			}
+			act := func(context.Context, *Attempt) ([]byte, *history.Failure) {
+				<-end
+				return nil, nil
+			}
+			start(t, tap, o, codes, actMap{"long": act})
+			select {
+			case <-others:
+			case <-time.After(time.Hour):
+				t.Fatalf("process %d: no others are let run: %+v", i, rowOf(t, store, target))
+			}
+			tap.kill()
+		}
+		start(t, store, o, codes, actMap{"long": echo})
+		assert.Equal(t, string(within(t, time.Hour, store, target).Payload), "0")
+	})
+}
+
 // An attempt that waited for its turn, and never ran, is not held against the
 // task: neither by its policy nor by the count of what was lost.
 func TestAnAttemptThatWaitedIsNotHeldAgainstTheTask(t *testing.T) {

@@ -29,6 +29,12 @@ func TestToken(t *testing.T) {
 	assert.NoError(t, err)
 	assert.Equal(t, ref.Instance, a.Key)
 	assert.Equal(t, []int64{ref.Execution, ref.Command, ref.Attempt}, []int64{3, 7, 2})
+	a.Name = "charge"
+	old := "t" + "gICAgICAgIAgBg4E" // of before it said of which activity it is
+	ref, err = ParseToken(old)
+	assert.NoError(t, err)
+	assert.Equal(t, ref, a.ref())
+	assert.True(t, TokenOf(a.token(), "charge") && !TokenOf(a.token(), "refund") && TokenOf(old, "refund") && !TokenOf("a", "charge"))
 	for _, bad := range []string{"", "a", a.token()[1:], a.token() + "AA", "!" + a.token()} {
 		_, err := ParseToken(bad)
 		assert.True(t, err != nil, "token %q", bad)

@@ -32,6 +32,7 @@ type task struct {
 	// settled: the attempt has its result, is being parked, or nobody wants it
 	// any more.
 	settled atomic.Bool
+	leaving atomic.Bool // it has been settled, if it has, by being parked
 	// parked: it has become a row that is finished from outside. parking guards
 	// it, and is held while that is being stored.
 	parking sync.Mutex
@@ -162,7 +163,7 @@ func (w *workers) run(t *task) {
 // than it may. A row that waits too long expires in the store.
 func (w *workers) tooLate(t *task) bool {
 	p := t.policy
-	return t.held == nil && p != nil && p.ScheduleToStart > 0 && w.e.clock.now() > t.attempt.ScheduledAt+p.ScheduleToStart
+	return t.held == nil && p != nil && p.ScheduleToStart > 0 && w.e.clock.now() > after(t.attempt.ScheduledAt, p.ScheduleToStart)
 }
 
 func noWorker(name string, p *history.Policy) *history.Failure {
@@ -196,11 +197,14 @@ func (w *workers) arm(t *task) {
 // expire fails an attempt whose time is over, and ends its context after that:
 // what the activity returns because of it is not the result.
 func (w *workers) expire(t *task, f *history.Failure) {
-	first := !t.settled.Swap(true)
-	t.ctx.cancel(context.DeadlineExceeded, context.DeadlineExceeded)
-	if first {
-		w.conclude(t, nil, f)
+	if t.settled.Swap(true) {
+		if t.leaving.Load() {
+			w.e.pool.run(func() { w.e.overdue(t, f) })
+		}
+		return
 	}
+	t.ctx.cancel(context.DeadlineExceeded, &TimeoutError{f})
+	w.conclude(t, nil, f)
 }
 
 // disarm stops the clocks of an attempt.
@@ -300,7 +304,7 @@ func newRow(cmd *history.Event, scheduled int64, payload []byte) provider.NewTas
 	if p := cmd.Policy; p != nil {
 		row.StartWithin = p.ScheduleToStart
 		if p.ScheduleToClose > 0 {
-			row.CloseBy = scheduled + p.ScheduleToClose
+			row.CloseBy = closeBy(p, scheduled)
 		}
 	}
 	return row

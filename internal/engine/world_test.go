@@ -422,6 +422,7 @@ func fits(version, asked string) bool {
 // simulate runs one seed.
 func (w *world) simulate(t *testing.T) {
 	w.t, w.began, w.store, w.calm = t, time.Now(), memory.Open(), w.seed%3 == 0
+	w.store.ClockOffset = time.Duration(int64(w.seed%4)-1) * time.Hour
 	w.joined, w.recorded = map[provider.NodeKey]int{}, map[provider.TaskRef]bool{}
 	w.sessions, w.stored = map[string]sessionUse{}, map[provider.TaskRef]int{}
 	w.beaten = map[provider.NodeKey]bool{}
