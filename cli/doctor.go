@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,8 @@ import (
 
 type doctorOptions struct {
 	watch  time.Duration // how long beats are watched
-	stuck  time.Duration // how long an instance may wait for a node
-	limits int           // how many instances are counted at most
+	stuck  time.Duration // how long an instance or a task may wait for a node
+	limits int           // how many instances are counted, or looked at, at most
 }
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -32,7 +33,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		},
 	}
 	c.Flags().DurationVar(&o.watch, "watch", 5*time.Second, "how long to wait for the nodes' heartbeats; one that is alone beats every 3 s")
-	c.Flags().DurationVar(&o.stuck, "stuck", time.Minute, "how long an instance may be due before it counts as stuck")
+	c.Flags().DurationVar(&o.stuck, "stuck", time.Minute, "how long an instance or a task may be due before it counts as stuck")
 	return c
 }
 
@@ -175,7 +176,8 @@ func examineNodes(ctx context.Context, s *session, o *doctorOptions, add adder) 
 
 // examineWork looks for what waits, and what fails.
 func examineWork(ctx context.Context, s *session, o *doctorOptions, now int64, alive int, add adder) error {
-	stuck, err := s.inspector.List(ctx, provider.Query{WaitingSince: now - int64(o.stuck), Limit: o.limits})
+	since := now - int64(o.stuck) // what is younger is due since ever, but has not waited so long
+	stuck, err := s.inspector.List(ctx, provider.Query{WaitingSince: since, CreatedBefore: since + 1, Limit: o.limits})
 	if err != nil {
 		return err
 	}
@@ -206,8 +208,78 @@ func examineWork(ctx context.Context, s *session, o *doctorOptions, now int64, a
 		return err
 	}
 	add(provider.Healthy, "tasks", "%d wait, %d are held", stats.TaskWaiting, stats.TaskHeld)
+	if stats.TaskWaiting == 0 {
+		return nil
+	}
+	return examineTasks(ctx, s, o, now, alive, stats.TaskWaiting, add)
+}
+
+// overdue are tasks of one kind that are due and that nobody holds.
+type overdue struct {
+	provider.TaskFilter
+	count  int
+	oldest provider.Task
+}
+
+// examineTasks looks for tasks that no node takes, among those of the instances
+// that were begun last: a store has no list of its tasks.
+func examineTasks(ctx context.Context, s *session, o *doctorOptions, now int64, alive int, waiting int64, add adder) error {
+	running, err := s.inspector.List(ctx, provider.Query{
+		Statuses: []provider.Status{provider.Running}, CreatedBefore: now - int64(o.stuck), Limit: o.limits,
+	})
+	if err != nil {
+		return err
+	}
+	var kinds []*overdue // those with the most tasks first
+	for i := 0; i < len(running.Instances) && waiting > 0; i++ {
+		tasks, err := s.inspector.Tasks(ctx, running.Instances[i].Key)
+		if err != nil {
+			return err
+		}
+		for _, t := range tasks {
+			if t.Holder != 0 {
+				continue
+			}
+			waiting--
+			if t.Parked || t.VisibleAt >= now-int64(o.stuck) {
+				continue
+			}
+			kind := provider.TaskFilter{Name: t.Name, Pool: t.Pool}
+			at := slices.IndexFunc(kinds, func(k *overdue) bool { return k.TaskFilter == kind })
+			if at < 0 {
+				at = len(kinds)
+				kinds = append(kinds, &overdue{TaskFilter: kind, oldest: t})
+			}
+			kinds[at].count++
+			if t.VisibleAt < kinds[at].oldest.VisibleAt {
+				kinds[at].oldest = t
+			}
+		}
+	}
+	slices.SortStableFunc(kinds, func(a, b *overdue) int { return cmp.Compare(b.count, a.count) })
+	for _, k := range kinds[:min(len(kinds), maxKinds)] {
+		where := ""
+		if k.Pool != "" {
+			where = fmt.Sprintf(" in pool %q", k.Pool)
+		}
+		advice := "register the activity" + where + " with a node that runs; if one has it, it has too few workers"
+		if alive == 0 {
+			advice = "no node runs"
+		}
+		add(provider.Warning, "tasks", "%d of %q%s due for more than %s and held by nobody, the oldest for %s (instance %q): %s",
+			k.count, k.Name, where, o.stuck, age(k.oldest.VisibleAt, now), k.oldest.InstanceID, advice)
+	}
+	if more := len(kinds) - maxKinds; more > 0 {
+		add(provider.Warning, "tasks", "and of %d other kinds", more)
+	}
+	if waiting > 0 && running.Next != 0 {
+		add(provider.Healthy, "tasks", "those of the %d newest instances were looked at, %d others wait", len(running.Instances), waiting)
+	}
 	return nil
 }
+
+// maxKinds is how many kinds of tasks are told of.
+const maxKinds = 10
 
 func counted(n, limit int, one, many string) string {
 	switch {

@@ -288,6 +288,9 @@ func (a *app) list(cmd *cobra.Command, s *session, q provider.Query, waiting tim
 	}
 	if waiting >= 0 {
 		q.WaitingSince = around.now - int64(waiting)
+		if young := q.WaitingSince + 1; q.CreatedBefore == 0 || q.CreatedBefore > young {
+			q.CreatedBefore = young // who is younger is due since ever, but has not waited so long
+		}
 	}
 	page, err := s.inspector.List(ctx, q)
 	if err != nil {

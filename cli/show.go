@@ -78,7 +78,9 @@ type taskView struct {
 	HeldSince *time.Time `json:"held_since,omitempty"`
 	Node      string     `json:"node,omitempty"`
 	VisibleAt *time.Time `json:"visible_at,omitempty"`
-	Session   string     `json:"session,omitempty"`
+	// WaitingSince is since when it is due and nobody holds it.
+	WaitingSince *time.Time `json:"waiting_since,omitempty"`
+	Session      string     `json:"session,omitempty"`
 	// Token completes a parked task; ExpiresAt is until when.
 	Token     string     `json:"token,omitempty"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
@@ -255,10 +257,13 @@ func (s *session) tasks(ctx context.Context, in *provider.Instance, around *surr
 			v.Node = around.nodes[t.Holder].Info.Name
 		case t.VisibleAt > around.now:
 			v.State, v.VisibleAt = "backoff", timestamp(t.VisibleAt)
+		default:
+			v.WaitingSince = timestamp(t.VisibleAt)
 		}
 		if len(t.Failure) > 0 {
-			v.Failure = "cannot be decoded"
-			if e, err := history.DecodeMessage(t.Failure); err == nil && e.Failure != nil {
+			if e, err := history.DecodeMessage(t.Failure); err != nil {
+				v.Failure = "cannot be decoded"
+			} else if e.Failure != nil {
 				v.Failure = around.client.Readable(e).Failure.String()
 			}
 		}
@@ -399,6 +404,9 @@ func (v *showView) writeTasks(w io.Writer, around *surroundings) {
 		fmt.Fprintf(w, "  #%d %s  attempt %d, %s", t.Command, plain(t.Name), t.Attempt, t.State)
 		if t.HeldSince != nil {
 			fmt.Fprintf(w, " for %s on %s", age(t.HeldSince.UnixNano(), around.now), plain(dash(t.Node)))
+		}
+		if since := t.WaitingSince; since != nil {
+			fmt.Fprintf(w, " since %s (%s ago) for a node to take it", clock(since.UnixNano()), age(since.UnixNano(), around.now))
 		}
 		if t.VisibleAt != nil {
 			fmt.Fprintf(w, " for %s", span(time.Duration(t.VisibleAt.UnixNano()-around.now)))

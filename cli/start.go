@@ -33,11 +33,14 @@ type errorView struct {
 }
 
 type startFlags struct {
-	id, version, input  string
-	at                  string
-	signal, messageID   string
-	wait, reuse, create bool
-	waiting             waitFlags
+	id, version, input string
+	at                 string
+	signal, messageID  string
+	wait, create       bool
+	// What to do if the ID is taken.
+	reuse, restart, restartFailed, replace bool
+
+	waiting waitFlags
 }
 
 // waitFlags say how to wait for an end.
@@ -71,8 +74,8 @@ It needs no running worker: what is started waits for one that has the code.`,
 				return err
 			}
 			options := durango.CallOptions{Version: f.version}
-			if f.reuse {
-				options.IfExists = durango.Reuse
+			if options.IfExists, err = f.ifExists(); err != nil {
+				return err
 			}
 			if f.at != "" {
 				if options.StartAt, err = parseStart(f.at, time.Now()); err != nil {
@@ -101,8 +104,31 @@ It needs no running worker: what is started waits for one that has the code.`,
 	flags.BoolVar(&f.wait, "wait", false, "wait for the end and print the output")
 	f.waiting.add(cmd, "with --wait: ")
 	flags.BoolVar(&f.reuse, "reuse", false, "succeed if the ID is taken")
+	flags.BoolVar(&f.restart, "restart", false, "delete an instance that has the ID and has ended, with the children without an ID of their own, and start anew")
+	flags.BoolVar(&f.restartFailed, "restart-failed", false, "like --restart, but not if it has completed")
+	flags.BoolVar(&f.replace, "replace", false, "like --restart, and terminate it before if it has not ended")
 	flags.BoolVar(&f.create, "create", false, "make the store if it does not exist")
 	return cmd
+}
+
+// ifExists returns what to do if the ID is taken.
+func (f *startFlags) ifExists() (durango.IfExists, error) {
+	choice := durango.Fail
+	for _, flag := range []struct {
+		set bool
+		is  durango.IfExists
+	}{
+		{f.reuse, durango.Reuse}, {f.restart, durango.Restart}, {f.restartFailed, durango.RestartFailed}, {f.replace, durango.Replace},
+	} {
+		switch {
+		case !flag.set:
+		case choice != durango.Fail:
+			return choice, Usagef("--reuse, --restart, --restart-failed, --replace: one of them at most")
+		default:
+			choice = flag.is
+		}
+	}
+	return choice, nil
 }
 
 // firstSignal goes to an instance as it starts.
