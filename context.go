@@ -43,7 +43,6 @@ type execution struct {
 	fatal    error          // what fails the turn, even if user code recovers it
 	children int64          // started without an ID
 	own      *Limits        // of the orchestration's handle, or nil
-	answered []*replay.Gate // opened when a request is answered
 	sagas    sagas
 	root     Context
 }

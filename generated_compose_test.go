@@ -118,6 +118,39 @@ func (x *actor) exclusive(ctx *durango.Context, s *step) string {
 	return fmt.Sprint(got, says(ctx.Err()))
 }
 
+// meet has coroutines wait until all of them have come.
+func (x *actor) meet(ctx *durango.Context, s *step) string {
+	came := 0
+	var fs []*durango.Future[int]
+	for i := range 3 {
+		fs = append(fs, durango.Go(ctx, func(ctx *durango.Context) (int, error) {
+			if i == 1 && s.n%3 == 0 {
+				if err := ctx.Sleep(x.until(ctx, s.hour)); err != nil {
+					return 0, err
+				}
+			} else if _, err := work.Call(ctx, task{ID: s.id*10 + i}); err != nil {
+				return 0, err
+			}
+			came++
+			if err := ctx.Until(func() bool { return came == 3 }); err != nil {
+				return 0, err
+			}
+			if came != 3 {
+				x.wrong(s, "%d have come", came)
+			}
+			return 1, nil
+		}))
+	}
+	got := 0
+	for _, r := range durango.Settle(ctx.Detach(), fs...) {
+		got += r.Value
+		if r.Err != nil && ctx.Err() == nil {
+			x.wrong(s, "%v", r.Err)
+		}
+	}
+	return fmt.Sprint(got, says(ctx.Err()))
+}
+
 // channel has one coroutine send to another.
 func (x *actor) channel(ctx *durango.Context, s *step) string {
 	ch := durango.NewChan[int](ctx, 1+s.n%2)

@@ -249,6 +249,8 @@ func (x *actor) step(ctx *durango.Context, s *step) string {
 		return x.exclusive(ctx, s)
 	case vChan:
 		return x.channel(ctx, s)
+	case vUntil:
+		return x.meet(ctx, s)
 	case vAbandon:
 		durango.Go(ctx, func(ctx *durango.Context) (int, error) { return 0, ctx.Sleep(x.until(ctx, s.hour)) })
 		ctx.After(x.until(ctx, s.hour))

@@ -59,6 +59,7 @@ const (
 	vMutex    verb = "mutex"
 	vSema     verb = "semaphore"
 	vChan     verb = "chan"
+	vUntil    verb = "until"
 	vAbandon  verb = "abandon" // a wait that nobody waits for
 
 	// For the main line of an execution only, where nothing goes on beside.
@@ -95,7 +96,7 @@ const (
 var (
 	leaves = []verb{
 		vCall, vCall, vRetried, vDeclined, vBeat, vPark, vPark, vSleep, vRecord, vStatus, vPatch, vPatch, vRefused, vTalk,
-		vMutex, vSema, vChan, vAbandon, vSelect, vRace, vSettle, vAll, vCompleted,
+		vMutex, vSema, vChan, vUntil, vAbandon, vSelect, vRace, vSettle, vAll, vCompleted,
 	}
 	rootLeaves = []verb{vSignal, vSignal, vSelect, vRace, vCompleted}
 	mainLeaves = []verb{vValue, vValue, vValue}

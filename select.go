@@ -67,6 +67,24 @@ func each(futures []Awaitable, do func(Awaitable)) {
 	}
 }
 
+// Until waits until condition is true: a condition on what the coroutines and
+// handlers of the execution share, such as a variable that the handler of an update
+// changes. It is asked at once, and again whenever something has happened and all
+// coroutines wait. When ctx has ended Until returns the error of [Context.Err], and
+// does not ask.
+//
+// The condition runs in every replay, as all code does. It may look at what the
+// orchestration knows, and at ctx as far as reading goes ([Value.Get],
+// [Context.Now], [Future.Ready]), and must change nothing. Time alone makes nothing happen: to
+// wait for a moment, or no longer than it, is for [Context.Sleep] and
+// [Context.WithTimeout].
+func (ctx *Context) Until(condition func() bool) error {
+	if !ctx.x.m.Until(ctx.scope, condition) {
+		return ctx.Err()
+	}
+	return nil
+}
+
 // Join waits until all futures are ready. Its error joins those of the futures
 // that failed, in the order of the arguments; when ctx has ended it is
 // that of [Context.Err].

@@ -84,10 +84,6 @@ func (u Update[In, Out]) Handle(ctx *Context, fn func(*Context, In) (Out, error)
 		answer.Failure = toFailure(x.codec, err)
 		inner.scope.Emit(answer)
 		inner.scope.Close()
-		for _, g := range x.answered {
-			g.Open()
-		}
-		x.answered = nil
 	}
 	if !x.m.Handle(d.name, validate, handle) {
 		x.fail(fmt.Errorf("update %q has a handler already", d.name))
@@ -101,23 +97,12 @@ func (u Update[In, Out]) Handle(ctx *Context, fn func(*Context, In) (Out, error)
 // are accepted until the end, also while it waits for sagas ([RunSaga]). When ctx
 // ends before that it returns the error of [Context.Err].
 func (ctx *Context) AwaitUpdates() error {
-	x := ctx.x
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		open := false
-		x.m.OpenUpdates(func(*history.Event) bool {
-			open = true
+	return ctx.Until(func() bool {
+		for range ctx.x.m.OpenUpdates {
 			return false
-		})
-		if !open {
-			return nil
 		}
-		answered := x.m.NewGate()
-		x.answered = append(x.answered, answered)
-		x.m.Wait(ctx.scope, answered)
-	}
+		return true
+	})
 }
 
 // Call sends a request to an instance and waits for the answer. Its error is

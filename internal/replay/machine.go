@@ -54,13 +54,14 @@ type Machine struct {
 	err       error // what ended the machine; it never runs again
 	closed    bool
 	recording bool // inside the function of a Record
-	judging   bool // inside the validator of an update
+	judging   bool // inside the validator of an update, or a condition
 	halted    bool // err != nil || closed || recording || judging: one test on the fast path
 
 	main     *Task
 	current  *Task // the running coroutine
 	newest   *Task // of the coroutines that have not ended
 	runnable taskQueue
+	askers   subList // those that wait for a condition
 
 	ops     opTable
 	timers  timerHeap

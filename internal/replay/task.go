@@ -14,6 +14,7 @@ type Task struct {
 	subs   subList
 	wait   Waiter  // of Machine.Wait
 	asleep *Waiter // what it is suspended in; nil: runnable, running or ended
+	asking bool    // it was woken to ask a condition, and has done no more
 	ended  bool
 
 	older, newer *Task // among those that have not ended
@@ -51,17 +52,25 @@ func (m *Machine) newTask(fn func()) *Task {
 }
 
 // run runs runnable coroutines in the order in which they became so, until
-// all wait or the main one has ended.
+// all wait or the main one has ended. When all wait, those that wait for a
+// condition ask it once more, until none of them goes on.
 func (m *Machine) run() {
+	changed := true // by what was delivered
 	for m.err == nil && m.final == nil {
 		t := m.runnable.pop()
 		if t == nil {
-			break
+			if !changed || m.askers.head == nil {
+				break
+			}
+			changed = false
+			m.wakeAll(&m.askers)
+			continue
 		}
 		m.current = t
 		if t.co.Resume() {
 			m.end(t)
 		}
+		changed = changed || !t.asking
 	}
 	m.current = nil
 }
@@ -130,7 +139,11 @@ func (m *Machine) stop() {
 		case m.recording:
 			m.fail(&MisuseError{What: "used inside the function of a Record", At: userLine()})
 		case m.judging:
-			m.fail(&MisuseError{What: "used for more than reading inside the validator of an update", At: userLine()})
+			what := "the validator of an update"
+			if t.asking {
+				what = "a condition"
+			}
+			m.fail(&MisuseError{What: "used for more than reading inside " + what, At: userLine()})
 		}
 	}
 	for !m.closed {

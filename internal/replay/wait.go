@@ -3,8 +3,8 @@ package replay
 import "github.com/durango-go/durango/history"
 
 // Source is what can be waited for: an *Op (answered or canceled), a *Task
-// (ended), a *Queue (has a signal for the waiter), a *Scope (canceled) or a
-// *Gate (open).
+// (ended), a *Queue (has a signal for the waiter), a *Scope (canceled), a
+// *Gate (open), or what Until waits for.
 type Source interface {
 	// ready reports whether a wait that begins now would end at once.
 	ready() bool
@@ -93,6 +93,41 @@ func (m *Machine) Wait(sources ...Source) (int, *history.Event) {
 	w.clear()
 	return tag, e
 }
+
+// Until suspends the coroutine until condition is true, which is asked at once
+// and then whenever all coroutines wait and something has happened since; or
+// until the scope is canceled, which it reports by returning false. A canceled
+// scope comes first. condition may only read, as the validator of an update.
+func (m *Machine) Until(s *Scope, condition func() bool) bool {
+	t := m.enter()
+	for !s.Canceled() {
+		if t.ask(condition) {
+			t.asking = false
+			return true
+		}
+		m.Wait(s, (*asker)(m))
+		t.asking = true
+	}
+	t.asking = false
+	return false
+}
+
+// ask asks a condition, which changes nothing.
+func (t *Task) ask(condition func() bool) bool {
+	m, asking := t.m, t.asking
+	m.judging, m.halted, t.asking = true, true, true
+	defer func() {
+		m.judging, m.halted, t.asking = false, m.err != nil || m.closed, asking
+	}()
+	return condition()
+}
+
+// asker is what those wait for who wait for a condition.
+type asker Machine
+
+func (a *asker) ready() bool    { return false }
+func (a *asker) list() *subList { return &a.askers }
+func (a *asker) absent() bool   { return a == nil }
 
 // collect returns the event of a source that is ready.
 func (m *Machine) collect(s Source) *history.Event {
