@@ -193,51 +193,41 @@ func TestReleaseAndRetry(t *testing.T) {
 // longer than the window".
 func TestWhatResetsTheCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, ctx := memory.Open(), context.Background()
-		var tries atomic.Int64
+		store := memory.Open()
+		seen := make(chan int64, 100) // what is in the store when the code runs
+		tries := 0
 		prog := durango.DefineOrchestration("prog", func(ctx *durango.Context, _ durango.None) (int, error) {
-			for n := range 10 {
-				if tries.Add(1)%3 != 0 {
+			for {
+				row, err := store.Get(t.Context(), provider.Target{ID: "it"})
+				if err != nil && !errors.Is(err, provider.ErrNotFound) { // its birth is one commit with its first turn
+					return 0, err
+				}
+				seen <- provider.ParseTurnFailure(row.TurnFailure).Count
+				if tries++; tries%3 != 0 {
 					panic("now and then")
 				}
-				_ = ctx.Sleep(time.Second)
-				_ = n
+				if err := ctx.Sleep(time.Second); err != nil {
+					return 0, err
+				}
 			}
-			return 1, nil
 		}).WithQuarantine(durango.QuarantinePolicy{MaxConsecutiveFailures: 100, Window: time.Minute})
 		client, stop := brief(t, store, durango.Options{}, prog)
-		_, err := prog.Start(ctx, client, "it", durango.None{})
+		_, err := prog.Start(t.Context(), client, "it", durango.None{})
 		assert.NoError(t, err)
-		count := func() int64 {
-			row, err := store.Get(ctx, provider.Target{ID: "it"})
-			assert.NoError(t, err)
-			return provider.ParseTurnFailure(row.TurnFailure).Count
+		// The third try goes on to the next turn, which fails; the sixth replays it.
+		for i, n := range []int64{0, 1, 2, 0, 1, 2, 2, 3} {
+			assert.Equal(t, <-seen, n, "try %d", i)
 		}
-		for count() < 2 {
-			time.Sleep(50 * time.Millisecond)
-		}
-		for count() != 0 { // a turn succeeds
-			time.Sleep(50 * time.Millisecond)
-		}
-		for count() == 0 {
-			time.Sleep(50 * time.Millisecond)
-		}
-		assert.Equal(t, count(), int64(1))
 		stop()
 		time.Sleep(2 * time.Minute) // nobody runs it
-		tries.Store(0)
-		brief(t, store, durango.Options{}, prog)
-		before, err := store.Get(ctx, provider.Target{ID: "it"})
-		assert.NoError(t, err)
-		for {
-			row, err := store.Get(ctx, provider.Target{ID: "it"})
-			assert.NoError(t, err)
-			if row.FailedAt != before.FailedAt {
-				assert.Equal(t, provider.ParseTurnFailure(row.TurnFailure).Count, int64(1), "begun anew")
-				break
-			}
-			time.Sleep(50 * time.Millisecond)
+		for len(seen) > 0 {
+			<-seen
 		}
+		tries = 0
+		brief(t, store, durango.Options{}, prog)
+		before := <-seen
+		assert.True(t, before > 2, "%d failures before", before)
+		assert.Equal(t, <-seen, 1, "begun anew")
 	})
 }
 
