@@ -108,14 +108,7 @@ func (x *actor) exclusive(ctx *durango.Context, s *step) string {
 			return 1, err
 		}))
 	}
-	got := 0
-	for _, r := range durango.Settle(ctx.Detach(), fs...) {
-		got += r.Value
-		if r.Err != nil && ctx.Err() == nil {
-			x.wrong(s, "%v", r.Err)
-		}
-	}
-	return fmt.Sprint(got, says(ctx.Err()))
+	return x.sum(ctx, s, fs)
 }
 
 // meet has coroutines wait until all of them have come.
@@ -141,6 +134,11 @@ func (x *actor) meet(ctx *durango.Context, s *step) string {
 			return 1, nil
 		}))
 	}
+	return x.sum(ctx, s, fs)
+}
+
+// sum waits for coroutines that fail only when ctx has ended.
+func (x *actor) sum(ctx *durango.Context, s *step, fs []*durango.Future[int]) string {
 	got := 0
 	for _, r := range durango.Settle(ctx.Detach(), fs...) {
 		got += r.Value
