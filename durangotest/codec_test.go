@@ -1,22 +1,17 @@
 package durangotest_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/durango-go/durango"
-	"github.com/durango-go/durango/cli"
 	"github.com/durango-go/durango/codec/protobuf"
 	"github.com/durango-go/durango/codec/sealed"
 	"github.com/durango-go/durango/durangotest"
 	"github.com/durango-go/durango/internal/assert"
-	"github.com/durango-go/durango/provider/memory"
 )
 
 // secretly is a codec that encodes no value twice the same way.
@@ -62,8 +57,6 @@ func TestCrashEverywhereUnderACodecThatEncrypts(t *testing.T) {
 // A history needs the codec of the nodes that wrote it, and the interceptors
 // that asked for something.
 func TestReplayWithOptions(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	options := durango.Options{Codec: secretly(t, durango.JSON), Interceptors: []durango.Interceptor{{
 		Orchestration: func(ctx *durango.Context, _ durango.InstanceInfo, next func(*durango.Context) error) error {
 			durango.Record(ctx, func() int { return 1 })
@@ -71,22 +64,6 @@ func TestReplayWithOptions(t *testing.T) {
 		},
 	}}}
 	code := monthWith(time.Millisecond, "step")
-	rt, err := durango.New(memory.Open(), options)
-	assert.NoError(t, err)
-	rt.Register(code...)
-	work, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- rt.Run(work) }()
-	run, err := month.Start(ctx, rt.Client(), "month-1", 1)
-	assert.NoError(t, err)
-	_, err = run.Wait(ctx)
-	assert.NoError(t, err)
-	path := filepath.Join(t.TempDir(), "month.json")
-	show := cli.Command(rt)
-	show.SetArgs([]string{"show", "month-1", "--export", path})
-	show.SetOut(&bytes.Buffer{})
-	assert.NoError(t, show.ExecuteContext(ctx))
-	stop()
-	assert.NoError(t, <-ended)
+	path := exported(t, options, code)
 	durangotest.ReplayWith(t, path, options, code...)
 }

@@ -47,10 +47,24 @@ func monthWith(sleep time.Duration, activity string) []durango.Registrable {
 // command wrote testdata/month.json, which stays as it is: histories that have
 // been saved replay for ever.
 func TestReplayOfExport(t *testing.T) {
+	code := monthWith(time.Millisecond, "step")
+	path := exported(t, durango.Options{Logger: slog.New(slog.DiscardHandler)}, code)
+	if *update {
+		b, err := os.ReadFile(path)
+		assert.NoError(t, err)
+		assert.NoError(t, os.WriteFile("testdata/month.json", b, 0o644))
+	}
+	durangotest.Replay(t, path, code...)
+	durangotest.Replay(t, filepath.Join("testdata", "*.json"), code...)
+}
+
+// exported is the file that "durango show --export" writes of a month that a
+// node with options has run.
+func exported(t *testing.T, options durango.Options, code []durango.Registrable) (path string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	code := monthWith(time.Millisecond, "step")
-	rt, err := durango.New(memory.Open(), durango.Options{Logger: slog.New(slog.DiscardHandler)})
+	rt, err := durango.New(memory.Open(), options)
 	assert.NoError(t, err)
 	rt.Register(code...)
 	work, stop := context.WithCancel(ctx)
@@ -63,18 +77,12 @@ func TestReplayOfExport(t *testing.T) {
 	stop()
 	assert.NoError(t, <-ended)
 
-	path := filepath.Join(t.TempDir(), "month.json")
+	path = filepath.Join(t.TempDir(), "month.json")
 	show := cli.Command(rt)
 	show.SetArgs([]string{"show", "month-1", "--export", path})
 	show.SetOut(&bytes.Buffer{})
 	assert.NoError(t, show.ExecuteContext(ctx))
-	if *update {
-		b, err := os.ReadFile(path)
-		assert.NoError(t, err)
-		assert.NoError(t, os.WriteFile("testdata/month.json", b, 0o644))
-	}
-	durangotest.Replay(t, path, code...)
-	durangotest.Replay(t, filepath.Join("testdata", "*.json"), code...)
+	return path
 }
 
 // Another duration is another payload: logged, and no failure.

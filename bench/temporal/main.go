@@ -1,5 +1,5 @@
-// Command temporal is the command bench with one peer more: Temporal, whose
-// server, worker and client run in one process. It is a module of its own
+// Command temporal is the command bench with two peers more: Temporal with its
+// activities and with its local ones, whose server, worker and client run in one process. It is a module of its own
 // because the server brings some 200 others with it and takes long to build.
 package main
 

@@ -52,7 +52,6 @@ func startServer(at bench.Place) (string, error) {
 		Services: map[string]config.Service{},
 		ClusterMetadata: &cluster.Config{
 			FailoverVersionIncrement: 10, MasterClusterName: "active", CurrentClusterName: "active",
-			ClusterInformation: map[string]cluster.ClusterInformation{"active": {Enabled: true, InitialFailoverVersion: 1}},
 		},
 		DCRedirectionPolicy: config.DCRedirectionPolicy{Policy: "noop"},
 		Archival: config.Archival{
@@ -79,9 +78,9 @@ func startServer(at bench.Place) (string, error) {
 		hosts[primitives.ServiceName(name)] = static.Hosts{All: []string{address}, Self: address}
 	}
 	c.PublicClient.HostPort = frontend
-	active := c.ClusterMetadata.ClusterInformation["active"]
-	active.RPCAddress = frontend
-	c.ClusterMetadata.ClusterInformation["active"] = active
+	c.ClusterMetadata.ClusterInformation = map[string]cluster.ClusterInformation{
+		"active": {Enabled: true, InitialFailoverVersion: 1, RPCAddress: frontend},
+	}
 	if err := store(at, &c.Persistence, logger); err != nil {
 		return "", fmt.Errorf("schema: %w", err)
 	}
